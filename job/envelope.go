@@ -1,0 +1,337 @@
+package job
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Raw is a record as read, before anybody has looked into it. Slices are aliased, not copied.
+type Raw struct {
+	Topic     string
+	TopicID   string // stable name of this incarnation of the job topic; part of a foreign record's id
+	Partition int32
+	Offset    int64
+	Time      time.Time // the record's timestamp
+	Key       []byte
+	Value     []byte
+	Native    any // what Message.As asks
+}
+
+// Envelope is a decoded record: the message and what only the engine reads of it.
+type Envelope struct {
+	Message
+	Delay    time.Duration // copies: due this long after the append
+	LastCode Code          // copies: why the last attempt or look at the job ended in a hop
+	WireKind string        // the kind as the record names it: an alias stays one on copies
+	Fault    string        // why the record breaks the wire format; empty when it does not
+}
+
+// Identify sets what depends on the registration of the kind: its current name and the identity, which is taken over the
+// first name the kind ever had, so that a renamed kind keeps its receipts.
+func (e *Envelope) Identify(name, firstName string) {
+	e.Kind = name
+	e.Identity = IdentityOf(firstName, e.Key, e.ID)
+}
+
+// Trust says which headers count.
+type Trust uint8
+
+// The trusts.
+const (
+	TrustJob  Trust = iota // a record of the job topic: engine headers are ignored
+	TrustCopy              // a record of a retry tier: engine headers are required
+)
+
+// Decode reads a record into e, which must be zero. It never fails: a record that breaks the wire format has e.Fault set
+// and an id made from its place in the log, so that it can be filed. The identity is left to Identify. defaultKind is the kind of foreign records,
+// those without waybill-kind that are no CloudEvent in binary mode either; when it is empty the topic's name stands in.
+func Decode[H ~struct {
+	Key   string
+	Value []byte
+}](e *Envelope, raw *Raw, headers []H, trust Trust, defaultKind string) {
+	m := &e.Message
+	m.Key, m.Payload, m.Native = raw.Key, raw.Value, raw.Native
+	m.Topic, m.Partition, m.Offset = raw.Topic, raw.Partition, raw.Offset
+	m.Origin = Origin{Topic: raw.Topic, Partition: raw.Partition, Offset: raw.Offset, Time: raw.Time}
+	p := parser{e: e, trust: trust}
+	user := 0
+	for i := range headers {
+		h := Header(headers[i])
+		if !p.take(h.Key, h.Value) {
+			user++
+		}
+	}
+	if user > 0 {
+		m.Headers = make([]Header, 0, user)
+		for i := range headers {
+			if h := Header(headers[i]); !owned(h.Key) {
+				m.Headers = append(m.Headers, h)
+			}
+		}
+	}
+	p.finish(raw, defaultKind)
+}
+
+// owned reports whether a header belongs to Waybill rather than to the user.
+func owned(name string) bool {
+	return strings.HasPrefix(name, Reserved) || name == HeaderContentType
+}
+
+// Owned reports whether a header belongs to the wire format: reserved names and content-type.
+func Owned(name string) bool { return owned(name) }
+
+type parser struct {
+	e     *Envelope
+	trust Trust
+	seen  uint32
+	ce    [4]string // specversion, type, source, id
+	fault string
+}
+
+// bits of parser.seen: each wire header at most once
+const (
+	sawKind uint32 = 1 << iota
+	sawID
+	sawVersion
+	sawContentType
+	sawAt
+	sawExpires
+	sawCorrelation
+	sawHop
+	sawGen
+	sawAttempt
+	sawDelay
+	sawFirst
+	sawOrigin
+	sawError
+)
+
+func (p *parser) fail(err error) {
+	if err != nil && p.fault == "" {
+		p.fault = err.Error()
+	}
+}
+
+func (p *parser) once(bit uint32, name string) {
+	if p.seen&bit != 0 {
+		p.fail(fmt.Errorf("header %s stands twice", name))
+	}
+	p.seen |= bit
+}
+
+// take reads one header and reports whether it is Waybill's own.
+func (p *parser) take(name string, value []byte) bool {
+	if !owned(name) {
+		if strings.HasPrefix(name, "ce_") {
+			p.cloudEvent(name, value)
+		}
+		return false
+	}
+	if len(value) > MaxText+64 {
+		p.fail(fmt.Errorf("header %s has %d bytes", name, len(value)))
+		return true
+	}
+	if !p.producers(name, value) && p.trust == TrustCopy {
+		p.engines(name, value)
+	}
+	return true
+}
+
+// producers reads the headers a producer may set.
+func (p *parser) producers(name string, value []byte) bool {
+	m, s := &p.e.Message, string(value)
+	var err error
+	switch name {
+	case HeaderKind:
+		p.once(sawKind, name)
+		m.Kind, err = s, ValidateKind(s)
+	case HeaderID:
+		p.once(sawID, name)
+		m.ID, err = s, ValidateID(s)
+	case HeaderVersion:
+		p.once(sawVersion, name)
+		var n uint64
+		n, err = parseUint("version", s, math.MaxInt32)
+		m.Version = int(n)
+	case HeaderContentType:
+		p.once(sawContentType, name)
+		m.ContentType, err = s, text("content-type", s, 256)
+	case HeaderAt:
+		p.once(sawAt, name)
+		m.At, err = parseTime("at", s)
+	case HeaderExpires:
+		p.once(sawExpires, name)
+		m.Expires, err = parseTime("expires", s)
+	case HeaderCorrelation:
+		p.once(sawCorrelation, name)
+		m.Correlation, err = s, text("correlation", s, MaxCorrelation)
+	default:
+		return false
+	}
+	p.fail(err)
+	return true
+}
+
+// engines reads the headers of a copy.
+func (p *parser) engines(name string, value []byte) {
+	m, s := &p.e.Message, string(value)
+	var n uint64
+	var err error
+	switch name {
+	case HeaderHop:
+		p.once(sawHop, name)
+		n, err = parseUint("hop", s, math.MaxUint32)
+		m.Hop = uint32(n)
+	case HeaderGen:
+		p.once(sawGen, name)
+		n, err = parseUint("generation", s, math.MaxUint32)
+		m.Generation = uint32(n)
+	case HeaderAttempt:
+		p.once(sawAttempt, name)
+		n, err = parseUint("attempt", s, math.MaxInt32-1)
+		m.Attempt = int(n)
+	case HeaderDelay:
+		p.once(sawDelay, name)
+		p.e.Delay, err = parseDelay(s)
+	case HeaderFirst:
+		p.once(sawFirst, name)
+		m.FirstFailure, err = parseTime("first failure", s)
+	case HeaderOrigin:
+		p.once(sawOrigin, name)
+		m.Origin, err = ParseOrigin(s)
+	case HeaderError:
+		p.once(sawError, name)
+		p.e.LastCode, m.LastError = parseError(s)
+	}
+	p.fail(err)
+}
+
+func (p *parser) cloudEvent(name string, value []byte) {
+	for i, n := range [...]string{"ce_specversion", "ce_type", "ce_source", "ce_id"} {
+		if name == n && len(value) <= MaxID {
+			p.ce[i] = string(value)
+		}
+	}
+}
+
+// finish fills in what headers did not say: the kind and id of foreign records, the attempt, the identity.
+func (p *parser) finish(raw *Raw, defaultKind string) {
+	m := &p.e.Message
+	if p.trust == TrustCopy {
+		for _, need := range [...]struct {
+			bit  uint32
+			name string
+		}{{sawKind, HeaderKind}, {sawID, HeaderID}, {sawHop, HeaderHop}, {sawOrigin, HeaderOrigin}, {sawDelay, HeaderDelay}} {
+			if p.seen&need.bit == 0 {
+				p.fail(fmt.Errorf("a record of a retry tier lacks header %s", need.name))
+			}
+		}
+	}
+	if p.seen&sawKind == 0 && p.fault == "" {
+		p.foreign(raw, defaultKind)
+	} else if p.seen&sawID == 0 {
+		p.fail(fmt.Errorf("header %s is missing beside %s", HeaderID, HeaderKind))
+	}
+	if p.fault != "" {
+		p.e.Fault = Bounded(p.fault)
+		if ValidateKind(m.Kind) != nil {
+			m.Kind = fallbackKind(raw, defaultKind)
+		}
+		m.ID, m.Hop, m.Generation = placeID(raw), 0, 0
+	}
+	m.Attempt++
+	p.e.WireKind = m.Kind
+	m.Digest = DigestOf(m.Payload)
+}
+
+func (p *parser) foreign(raw *Raw, defaultKind string) {
+	m := &p.e.Message
+	if version, kind, source, id := p.ce[0], p.ce[1], p.ce[2], p.ce[3]; version != "" && kind != "" && source != "" && id != "" {
+		m.Kind, m.ID = kind, source+"|"+id // a URI reference holds no bare "|"
+		p.fail(ValidateKind(kind))
+		p.fail(ValidateID(m.ID))
+		return
+	}
+	m.Kind = fallbackKind(raw, defaultKind)
+	if p.seen&sawID == 0 {
+		m.ID = placeID(raw)
+	}
+}
+
+func fallbackKind(raw *Raw, defaultKind string) string {
+	if defaultKind != "" {
+		return defaultKind
+	}
+	return raw.Topic
+}
+
+// placeID names a record by its place in the log, with its timestamp because a recreated topic starts again at offset 0.
+func placeID(raw *Raw) string {
+	id := raw.TopicID
+	if id == "" {
+		id = raw.Topic
+	}
+	return id + "/" + strconv.Itoa(int(raw.Partition)) + "/" + strconv.FormatInt(raw.Offset, 10) + "/" +
+		strconv.FormatInt(raw.Time.UnixMilli(), 10)
+}
+
+// Stamp is what the engine writes on a copy.
+type Stamp struct {
+	Hop      uint32
+	Gen      uint32
+	Attempts int // burnt so far
+	Delay    time.Duration
+	At       time.Time // not before, where one hop does not reach
+	First    time.Time // first failure
+	Origin   Origin
+	Code     Code
+	Text     string
+}
+
+// JobHeaders appends the producer's headers of m to dst: kind, id and whatever else is set, then the user's own.
+func JobHeaders(dst []Header, m *Message) []Header {
+	add := func(name, value string) { dst = append(dst, Header{name, []byte(value)}) }
+	add(HeaderKind, m.Kind)
+	add(HeaderID, m.ID)
+	if m.Version != 0 {
+		add(HeaderVersion, strconv.Itoa(m.Version))
+	}
+	if m.ContentType != "" {
+		add(HeaderContentType, m.ContentType)
+	}
+	if !m.At.IsZero() {
+		add(HeaderAt, FormatTime(m.At))
+	}
+	if !m.Expires.IsZero() {
+		add(HeaderExpires, FormatTime(m.Expires))
+	}
+	if m.Correlation != "" {
+		add(HeaderCorrelation, m.Correlation)
+	}
+	return append(dst, m.Headers...)
+}
+
+// CopyHeaders appends the headers of a copy of e to dst: the producer's, with s.At in place of e's, then the stamp.
+func CopyHeaders(dst []Header, e *Envelope, s *Stamp) []Header {
+	producers := e.Message
+	producers.Kind, producers.At = e.WireKind, s.At
+	dst = JobHeaders(dst, &producers)
+	add := func(name, value string) { dst = append(dst, Header{name, []byte(value)}) }
+	add(HeaderHop, strconv.FormatUint(uint64(s.Hop), 10))
+	if s.Gen != 0 {
+		add(HeaderGen, strconv.FormatUint(uint64(s.Gen), 10))
+	}
+	add(HeaderAttempt, strconv.Itoa(s.Attempts))
+	add(HeaderDelay, formatDelay(s.Delay))
+	if !s.First.IsZero() {
+		add(HeaderFirst, FormatTime(s.First))
+	}
+	add(HeaderOrigin, s.Origin.String())
+	if s.Code != CodeNone {
+		add(HeaderError, formatError(s.Code, s.Text))
+	}
+	return dst
+}

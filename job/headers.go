@@ -1,0 +1,167 @@
+package job
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Header is one record header; its layout is kgo.RecordHeader's, so that a slice of those is decoded without copying.
+type Header struct {
+	Key   string
+	Value []byte
+}
+
+// Reserved is the prefix of every header name that belongs to Waybill.
+const Reserved = "waybill-"
+
+// The header names of the wire format (docs/wire.md). Those of the first block a producer may set on the job topic; those
+// of the second stand on copies in retry tiers and on dead letters, and are ignored on the job topic.
+const (
+	HeaderKind        = "waybill-kind"
+	HeaderID          = "waybill-id"
+	HeaderVersion     = "waybill-version"
+	HeaderContentType = "content-type"
+	HeaderAt          = "waybill-at"
+	HeaderExpires     = "waybill-expires"
+	HeaderCorrelation = "waybill-correlation"
+
+	HeaderHop     = "waybill-hop"
+	HeaderGen     = "waybill-gen"
+	HeaderAttempt = "waybill-attempt"
+	HeaderDelay   = "waybill-delay"
+	HeaderFirst   = "waybill-first"
+	HeaderOrigin  = "waybill-origin"
+	HeaderError   = "waybill-error"
+)
+
+// Bounds of what is accepted on read and written at all.
+const (
+	MaxKind        = 200     // bytes of a kind
+	MaxID          = 512     // bytes of an id
+	MaxCorrelation = 512     // bytes of a correlation id
+	MaxText        = 4 << 10 // bytes of an error text
+	maxTopic       = 249     // bytes of a topic name: Kafka's own limit
+)
+
+// timeLayout is how instants stand in headers: RFC 3339 in UTC with nanoseconds, trailing zeros dropped.
+const timeLayout = time.RFC3339Nano
+
+// FormatTime renders t for a header.
+func FormatTime(t time.Time) string { return t.UTC().Format(timeLayout) }
+
+// Bounded cuts s to MaxText bytes of valid UTF-8.
+func Bounded(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= MaxText {
+		return s
+	}
+	cut := MaxText
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut]
+}
+
+// ValidateKind says what is wrong with a kind: it must be 1 to 200 bytes of printable text without spaces.
+func ValidateKind(kind string) error { return token("kind", kind, MaxKind) }
+
+// ValidateID says what is wrong with an id: it must be 1 to 512 bytes of printable text.
+func ValidateID(id string) error {
+	if err := text("id", id, MaxID); err != nil {
+		return err
+	}
+	if id == "" {
+		return errors.New("id is empty")
+	}
+	return nil
+}
+
+func token(what, s string, limit int) error {
+	if s == "" {
+		return fmt.Errorf("%s is empty", what)
+	}
+	if strings.ContainsAny(s, " \t\n\r") {
+		return fmt.Errorf("%s %q contains white space", what, clip(s))
+	}
+	return text(what, s, limit)
+}
+
+func text(what, s string, limit int) error {
+	if len(s) > limit {
+		return fmt.Errorf("%s has %d bytes, more than %d", what, len(s), limit)
+	}
+	if !utf8.ValidString(s) {
+		return fmt.Errorf("%s %q is not UTF-8", what, clip(s))
+	}
+	if i := strings.IndexFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f }); i >= 0 {
+		return fmt.Errorf("%s %q contains a control character", what, clip(s))
+	}
+	return nil
+}
+
+func clip(s string) string { return s[:min(len(s), 64)] }
+
+func parseTime(what, s string) (time.Time, error) {
+	t, err := time.Parse(timeLayout, s)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%s %q is not an RFC 3339 time", what, clip(s))
+	}
+	return t, nil
+}
+
+func parseUint(what, s string, limit uint64) (uint64, error) {
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil || n > limit {
+		return 0, fmt.Errorf("%s %q is not a number from 0 to %d", what, clip(s), limit)
+	}
+	return n, nil
+}
+
+// String renders the origin as it stands in the header: topic/partition/offset/milliseconds.
+func (o Origin) String() string {
+	return o.Topic + "/" + strconv.Itoa(int(o.Partition)) + "/" + strconv.FormatInt(o.Offset, 10) + "/" +
+		strconv.FormatInt(o.Time.UnixMilli(), 10)
+}
+
+// ParseOrigin is the inverse of Origin.String.
+func ParseOrigin(s string) (Origin, error) {
+	bad := fmt.Errorf("origin %q is not topic/partition/offset/milliseconds", clip(s))
+	f := strings.Split(s, "/") // a Kafka topic name holds no slash
+	if len(f) != 4 || f[0] == "" || len(f[0]) > maxTopic {
+		return Origin{}, bad
+	}
+	p, err1 := strconv.ParseInt(f[1], 10, 32)
+	off, err2 := strconv.ParseInt(f[2], 10, 64)
+	ms, err3 := strconv.ParseInt(f[3], 10, 64)
+	if errors.Join(err1, err2, err3) != nil || p < 0 || off < 0 {
+		return Origin{}, bad
+	}
+	return Origin{Topic: f[0], Partition: int32(p), Offset: off, Time: time.UnixMilli(ms).UTC()}, nil
+}
+
+// parseDelay reads whole milliseconds.
+func parseDelay(s string) (time.Duration, error) {
+	ms, err := parseUint("delay", s, math.MaxInt64/uint64(time.Millisecond))
+	return time.Duration(ms) * time.Millisecond, err
+}
+
+// formatDelay rounds up to whole milliseconds: a delay may be longer than asked, never shorter.
+func formatDelay(d time.Duration) string {
+	return strconv.FormatInt(int64((max(d, 0)+time.Millisecond-1)/time.Millisecond), 10)
+}
+
+// formatError is code and bounded text in one header: "handler_error: connection refused".
+func formatError(c Code, text string) string { return c.String() + ": " + Bounded(text) }
+
+func parseError(s string) (Code, string) {
+	head, tail, _ := strings.Cut(s, ": ")
+	if c, ok := ParseCode(head); ok {
+		return c, Bounded(tail)
+	}
+	return CodeNone, Bounded(s)
+}

@@ -1,0 +1,115 @@
+package job
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Order says which jobs of a task wait for each other.
+type Order uint8
+
+// The orders. A job whose key is nil is ordered with nothing, whatever the kind says.
+const (
+	ByKey       Order = iota // jobs of one key start in log order, one at a time; a retried job lets successors pass
+	ByPartition              // jobs of one partition start in log order, one at a time
+	Unordered                // no order; still never two records of one identity at once
+)
+
+// String is the order's name as used in settings and events: by_key, by_partition, unordered.
+func (o Order) String() string {
+	switch o {
+	case ByKey:
+		return "by_key"
+	case ByPartition:
+		return "by_partition"
+	case Unordered:
+		return "unordered"
+	}
+	return fmt.Sprintf("order_%d", uint8(o))
+}
+
+// Policy is how one kind is run. The zero value of every field means its default.
+type Policy struct {
+	// Contract fields: fixed while an instance runs.
+
+	// Order defaults to ByKey.
+	Order Order
+	// Class names the pool of workers that runs the kind. Defaults to "default".
+	Class string
+
+	// Tuning fields.
+
+	// Timeout bounds one attempt; the context given to the handler ends then. Defaults to 30 s.
+	Timeout time.Duration
+	// MaxAttempts counts attempts, the first included; when they are used up the job is filed. Defaults to 10.
+	MaxAttempts int
+	// MaxAge is how long after its first failure a job may still be retried; older ones are filed at their next failure.
+	// Defaults to 24 h.
+	MaxAge time.Duration
+	// Backoff is the delay before each retry.
+	Backoff Backoff
+}
+
+// Backoff is an exponential plan: the n-th retry waits Initial*Factor^(n-1), at most Max, shortened by up to Jitter of
+// itself. The zero value walks the group's retry tiers, one tier an attempt, and stays on the last.
+type Backoff struct {
+	Initial time.Duration // 0: walk the tiers
+	Max     time.Duration // defaults to 30 min
+	Factor  float64       // defaults to 2
+	Jitter  float64       // share of the delay that may be cut off, 0 to 1. Defaults to 0.1; NoJitter for none
+}
+
+// NoJitter as Backoff.Jitter asks for exact delays.
+const NoJitter = -1
+
+// DefaultClass is the pool of kinds that name none.
+const DefaultClass = "default"
+
+// WithDefaults returns p with every zero field at its default.
+func (p Policy) WithDefaults() Policy {
+	if p.Class == "" {
+		p.Class = DefaultClass
+	}
+	if p.Timeout == 0 {
+		p.Timeout = 30 * time.Second
+	}
+	if p.MaxAttempts == 0 {
+		p.MaxAttempts = 10
+	}
+	if p.MaxAge == 0 {
+		p.MaxAge = 24 * time.Hour
+	}
+	if p.Backoff.Max == 0 {
+		p.Backoff.Max = max(30*time.Minute, p.Backoff.Initial)
+	}
+	if p.Backoff.Factor == 0 {
+		p.Backoff.Factor = 2
+	}
+	if p.Backoff.Jitter == 0 {
+		p.Backoff.Jitter = 0.1
+	} else if p.Backoff.Jitter == NoJitter {
+		p.Backoff.Jitter = 0
+	}
+	return p
+}
+
+// Validate returns every fault of p, joined, each naming its field. It expects p before or after WithDefaults.
+func (p Policy) Validate() error {
+	var errs []error
+	add := func(bad bool, format string, a ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf(format, a...))
+		}
+	}
+	add(p.Order > Unordered, "Policy.Order: %d is no order; use job.ByKey, job.ByPartition or job.Unordered", p.Order)
+	add(p.Timeout < 0, "Policy.Timeout: %v is negative", p.Timeout)
+	add(p.MaxAttempts < 0, "Policy.MaxAttempts: %d is negative; 1 means no retry", p.MaxAttempts)
+	add(p.MaxAge < 0, "Policy.MaxAge: %v is negative", p.MaxAge)
+	b := p.Backoff
+	add(b.Initial < 0 || b.Max < 0, "Policy.Backoff: Initial %v and Max %v must not be negative", b.Initial, b.Max)
+	add(b.Max > 0 && b.Max < b.Initial, "Policy.Backoff: Max %v is below Initial %v", b.Max, b.Initial)
+	add(b.Factor != 0 && b.Factor < 1, "Policy.Backoff.Factor: %v is below 1", b.Factor)
+	add(b.Jitter != NoJitter && (b.Jitter < 0 || b.Jitter > 1), "Policy.Backoff.Jitter: %v is not between 0 and 1", b.Jitter)
+	return errors.Join(errs...)
+}
