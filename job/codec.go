@@ -3,7 +3,9 @@ package job
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"reflect"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -15,15 +17,16 @@ type Codec interface {
 	ContentType() string
 	// Marshal encodes v. The result belongs to the caller.
 	Marshal(v any) ([]byte, error)
-	// Unmarshal decodes data into v, a non-nil pointer to what Marshal was given.
+	// Unmarshal decodes data into v: a non-nil pointer to the kind's argument type, or, where that is itself a pointer
+	// type, a new value of it. It may alias data only where v then lives no longer than the attempt (Bytes does).
 	Unmarshal(data []byte, v any) error
 }
 
 // The codecs that come with Waybill. JSON is the default.
 var (
 	JSON     Codec = jsonCodec{}
-	Protobuf Codec = protoCodec{} // arguments are a pointer type that implements proto.Message, or a struct whose pointer does
-	Bytes    Codec = bytesCodec{} // arguments are a named []byte; the payload is the bytes themselves
+	Protobuf Codec = protoCodec{} // arguments are a generated pointer type, or a struct that embeds one to add the method Kind
+	Bytes    Codec = bytesCodec{} // arguments are a named []byte or have Bytes and SetBytes; the payload is the bytes themselves
 )
 
 type jsonCodec struct{}
@@ -32,7 +35,7 @@ func (jsonCodec) ContentType() string           { return "application/json" }
 func (jsonCodec) Marshal(v any) ([]byte, error) { return json.Marshal(v) }
 func (jsonCodec) Unmarshal(data []byte, v any) error {
 	if len(bytes.TrimSpace(data)) == 0 {
-		return fmt.Errorf("the payload is empty, not JSON")
+		return errors.New("the payload is empty, not JSON")
 	}
 	return json.Unmarshal(data, v)
 }
@@ -44,7 +47,7 @@ func (protoCodec) ContentType() string { return "application/x-protobuf" }
 func (protoCodec) Marshal(v any) ([]byte, error) {
 	m, ok := v.(proto.Message)
 	if !ok {
-		return nil, fmt.Errorf("%T is no proto.Message; use the generated pointer type as arguments", v)
+		return nil, notProto(v)
 	}
 	return proto.Marshal(m)
 }
@@ -52,36 +55,67 @@ func (protoCodec) Marshal(v any) ([]byte, error) {
 func (protoCodec) Unmarshal(data []byte, v any) error {
 	m, ok := v.(proto.Message)
 	if !ok {
-		return fmt.Errorf("%T is no proto.Message; use the generated pointer type as arguments", v)
+		return notProto(v)
+	}
+	fillEmbedded(v)
+	if !m.ProtoReflect().IsValid() {
+		return fmt.Errorf("%T is nil: there is nothing to decode into", v)
 	}
 	return proto.Unmarshal(data, m)
+}
+
+func notProto(v any) error {
+	return fmt.Errorf("%T is no proto.Message; use the generated pointer type, or a struct that embeds it, as arguments", v)
+}
+
+var protoMessage = reflect.TypeFor[proto.Message]()
+
+// fillEmbedded gives a struct that has its messagehood from an embedded nil pointer a message to point to.
+func fillEmbedded(v any) {
+	s := reflect.ValueOf(v)
+	if s.Kind() != reflect.Pointer || s.IsNil() || s.Elem().Kind() != reflect.Struct {
+		return
+	}
+	s = s.Elem()
+	for i := range s.NumField() {
+		f, t := s.Field(i), s.Type().Field(i)
+		if t.Anonymous && f.CanSet() && f.Kind() == reflect.Pointer && t.Type.Implements(protoMessage) && f.IsNil() {
+			f.Set(reflect.New(t.Type.Elem()))
+		}
+	}
 }
 
 type bytesCodec struct{}
 
 func (bytesCodec) ContentType() string { return "application/octet-stream" }
 
-// setter is implemented by argument types that are, or wrap, raw bytes.
-type setter interface{ SetBytes([]byte) }
-
 func (bytesCodec) Marshal(v any) ([]byte, error) {
-	switch b := v.(type) {
-	case []byte:
-		return b, nil
-	case interface{ Bytes() []byte }:
-		return b.Bytes(), nil
+	if b, ok := v.(interface{ Bytes() []byte }); ok {
+		return bytes.Clone(b.Bytes()), nil
 	}
-	return nil, fmt.Errorf("%T has no method Bytes() []byte, which the raw codec needs", v)
+	if r, ok := byteSlice(v); ok {
+		return bytes.Clone(r.Bytes()), nil
+	}
+	return nil, fmt.Errorf("%T is no []byte and has no method Bytes() []byte, which the raw codec needs", v)
 }
 
 func (bytesCodec) Unmarshal(data []byte, v any) error {
-	switch b := v.(type) {
-	case *[]byte:
-		*b = data
-		return nil
-	case setter:
+	if b, ok := v.(interface{ SetBytes([]byte) }); ok {
 		b.SetBytes(data)
 		return nil
 	}
-	return fmt.Errorf("%T has no method SetBytes([]byte), which the raw codec needs", v)
+	if r, ok := byteSlice(v); ok && r.CanSet() {
+		r.SetBytes(data)
+		return nil
+	}
+	return fmt.Errorf("%T points to no []byte and has no method SetBytes([]byte), which the raw codec needs", v)
+}
+
+// byteSlice is the []byte that v is or points to, whatever its type is called.
+func byteSlice(v any) (reflect.Value, bool) {
+	r := reflect.ValueOf(v)
+	if r.Kind() == reflect.Pointer {
+		r = r.Elem()
+	}
+	return r, r.Kind() == reflect.Slice && r.Type().Elem().Kind() == reflect.Uint8
 }

@@ -201,7 +201,10 @@ func (p *parser) engines(name string, value []byte) {
 		m.FirstFailure, err = parseTime("first failure", s)
 	case HeaderOrigin:
 		p.once(sawOrigin, name)
-		m.Origin, err = ParseOrigin(s)
+		var o Origin
+		if o, err = ParseOrigin(s); err == nil { // a bad one leaves the record's own place, so that it can be filed from there
+			m.Origin = o
+		}
 	case HeaderError:
 		p.once(sawError, name)
 		p.e.LastCode, m.LastError = parseError(s)
@@ -211,8 +214,8 @@ func (p *parser) engines(name string, value []byte) {
 
 func (p *parser) cloudEvent(name string, value []byte) {
 	for i, n := range [...]string{"ce_specversion", "ce_type", "ce_source", "ce_id"} {
-		if name == n && len(value) <= MaxID {
-			p.ce[i] = string(value)
+		if name == n { // one byte too many is kept, so that what is too long is refused and not taken for another job
+			p.ce[i] = string(value[:min(len(value), MaxID+1)])
 		}
 	}
 }

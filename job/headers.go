@@ -106,9 +106,12 @@ func text(what, s string, limit int) error {
 
 func clip(s string) string { return s[:min(len(s), 64)] }
 
+// parseTime reads an instant into UTC. An offset can carry it out of the years 0 to 9999, where RFC 3339 cannot write it
+// any more and a copy would be malformed: such a one is refused. The first instant of year 1, Go's zero time, reads as
+// not set.
 func parseTime(what, s string) (time.Time, error) {
 	t, err := time.Parse(timeLayout, s)
-	if err != nil {
+	if t = t.UTC(); err != nil || t.Year() < 0 || t.Year() > 9999 {
 		return time.Time{}, fmt.Errorf("%s %q is not an RFC 3339 time", what, clip(s))
 	}
 	return t, nil
@@ -144,15 +147,23 @@ func ParseOrigin(s string) (Origin, error) {
 	return Origin{Topic: f[0], Partition: int32(p), Offset: off, Time: time.UnixMilli(ms).UTC()}, nil
 }
 
+// maxDelay is the longest delay a header can say, in milliseconds: 292 years.
+const maxDelay = math.MaxInt64 / int64(time.Millisecond)
+
 // parseDelay reads whole milliseconds.
 func parseDelay(s string) (time.Duration, error) {
-	ms, err := parseUint("delay", s, math.MaxInt64/uint64(time.Millisecond))
+	ms, err := parseUint("delay", s, uint64(maxDelay))
 	return time.Duration(ms) * time.Millisecond, err
 }
 
-// formatDelay rounds up to whole milliseconds: a delay may be longer than asked, never shorter.
+// formatDelay rounds up to whole milliseconds: a delay may be longer than asked, never shorter, except at maxDelay.
 func formatDelay(d time.Duration) string {
-	return strconv.FormatInt(int64((max(d, 0)+time.Millisecond-1)/time.Millisecond), 10)
+	d = max(d, 0)
+	ms := int64(d / time.Millisecond)
+	if d%time.Millisecond > 0 && ms < maxDelay {
+		ms++
+	}
+	return strconv.FormatInt(ms, 10)
 }
 
 // formatError is code and bounded text in one header: "handler_error: connection refused".

@@ -66,7 +66,7 @@ const NoJitter = -1
 // DefaultClass is the pool of kinds that name none.
 const DefaultClass = "default"
 
-// WithDefaults returns p with every zero field at its default.
+// WithDefaults returns p with every zero field at its default. Applying it again changes nothing; NoJitter stays as it is.
 func (p Policy) WithDefaults() Policy {
 	if p.Class == "" {
 		p.Class = DefaultClass
@@ -88,8 +88,6 @@ func (p Policy) WithDefaults() Policy {
 	}
 	if p.Backoff.Jitter == 0 {
 		p.Backoff.Jitter = 0.1
-	} else if p.Backoff.Jitter == NoJitter {
-		p.Backoff.Jitter = 0
 	}
 	return p
 }
@@ -106,10 +104,10 @@ func (p Policy) Validate() error {
 	add(p.Timeout < 0, "Policy.Timeout: %v is negative", p.Timeout)
 	add(p.MaxAttempts < 0, "Policy.MaxAttempts: %d is negative; 1 means no retry", p.MaxAttempts)
 	add(p.MaxAge < 0, "Policy.MaxAge: %v is negative", p.MaxAge)
-	b := p.Backoff
+	b := p.Backoff // the comparisons below are so turned that they refuse NaN
 	add(b.Initial < 0 || b.Max < 0, "Policy.Backoff: Initial %v and Max %v must not be negative", b.Initial, b.Max)
 	add(b.Max > 0 && b.Max < b.Initial, "Policy.Backoff: Max %v is below Initial %v", b.Max, b.Initial)
-	add(b.Factor != 0 && b.Factor < 1, "Policy.Backoff.Factor: %v is below 1", b.Factor)
-	add(b.Jitter != NoJitter && (b.Jitter < 0 || b.Jitter > 1), "Policy.Backoff.Jitter: %v is not between 0 and 1", b.Jitter)
+	add(b.Factor != 0 && !(b.Factor >= 1), "Policy.Backoff.Factor: %v is below 1", b.Factor)
+	add(b.Jitter != NoJitter && !(b.Jitter >= 0 && b.Jitter <= 1), "Policy.Backoff.Jitter: %v is not between 0 and 1", b.Jitter)
 	return errors.Join(errs...)
 }

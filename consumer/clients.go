@@ -1,0 +1,129 @@
+package consumer
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/plugin/kzap"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/waybill-dev/waybill/connect"
+	"github.com/waybill-dev/waybill/consumer/internal/commit"
+	"github.com/waybill-dev/waybill/consumer/internal/group"
+	"github.com/waybill-dev/waybill/dedupe"
+)
+
+// connect opens the writing client, looks at the topics and makes the rooms that need them.
+func (c *Consumer) connect(ctx context.Context) error {
+	base, err := c.cfg.settings().Opts()
+	if err != nil {
+		return err
+	}
+	base = append(slices.Clip(base), kgo.WithLogger(kzap.New(c.log.Named("kafka").WithOptions(zap.IncreaseLevel(zapcore.WarnLevel)))))
+	base = slices.Clip(base)
+	if c.writer, err = kgo.NewClient(append(append(base, c.writerOpts()...), c.cfg.Opts...)...); err != nil {
+		return err
+	}
+	c.adm = kadm.NewClient(c.writer)
+	c.reader = dedupe.NewLogReader(append(append([]kgo.Opt{}, base...), c.cfg.Opts...))
+	if err := c.prepare(ctx); err != nil {
+		c.writer.Close()
+		return err
+	}
+	c.poller, c.fetch = newPoller(c), newFetchControl(c)
+	c.prover = &prover{c: c, asks: make(chan *handle, 1024)}
+	c.alone = &alone{c: c, work: make(chan func(), 64)}
+	c.trimmer = newTrimmer(c)
+	c.base = base
+	return nil
+}
+
+// join makes the group's client, which begins to join at once: the rooms its callbacks use must be there already.
+func (c *Consumer) join() (err error) {
+	defer close(c.wired)
+	if c.group, err = kgo.NewClient(append(append(c.base, c.groupOpts()...), c.cfg.Opts...)...); err != nil {
+		return err
+	}
+	c.commits = commit.New(commit.Config{Client: c.group, Group: c.cfg.Group, Committed: c.trimmer.committed,
+		TopicID: func(t string) [16]byte { return c.ids[t] },
+		Failed:  func(err error) { c.complain("commit", zap.Error(err)) }})
+	return connect.CheckOwned(c.group, ownedOpts(c.cfg))
+}
+
+// writerOpts: every record names its partition; nothing waits for others to fill a batch; a record that cannot be acked
+// comes back after a while, so that the pause it causes can be seen, and is sent again.
+func (c *Consumer) writerOpts() []kgo.Opt {
+	return []kgo.Opt{
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerLinger(0),
+		kgo.RecordDeliveryTimeout(10 * time.Second),
+		kgo.MaxBufferedRecords(1 << 20),
+		kgo.ProducerBatchMaxBytes(100 << 20),
+		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 {
+			if n, ok := c.maxBytes[topic]; ok {
+				return n
+			}
+			return 1 << 20
+		}),
+		kgo.UnknownTopicRetries(2),
+		kgo.MetadataMaxAge(30 * time.Second),
+	}
+}
+
+func (c *Consumer) groupOpts() []kgo.Opt {
+	var topics []string
+	for _, t := range c.topics {
+		topics = append(topics, t.all()...)
+	}
+	opts := []kgo.Opt{
+		kgo.ConsumerGroup(c.cfg.Group),
+		kgo.ConsumeTopics(topics...),
+		kgo.Balancers(group.NewBalancer(c.primaryOf)),
+		kgo.DisableAutoCommit(),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.FetchMaxWait(c.cfg.FetchWait),
+		kgo.KeepRetryableFetchErrors(),
+		kgo.SessionTimeout(c.cfg.SessionTimeout),
+		kgo.RebalanceTimeout(c.cfg.RebalanceTimeout),
+		kgo.HeartbeatInterval(c.cfg.Heartbeat),
+		// A heartbeat that hangs longer than this could outlive the session without the client noticing.
+		kgo.RequestTimeoutOverhead(max(time.Second, c.cfg.SessionTimeout-2*c.cfg.Heartbeat-time.Second)),
+		kgo.MetadataMaxAge(30 * time.Second),
+		kgo.MetadataMinAge(250 * time.Millisecond),
+		kgo.OnPartitionsAssigned(c.onAssigned),
+		kgo.OnPartitionsRevoked(c.onRevoked),
+		kgo.OnPartitionsLost(c.onLost),
+		kgo.AdjustFetchOffsetsFn(c.place),
+		kgo.WithHooks(&c.lease),
+	}
+	if c.cfg.StaticID != "" {
+		opts = append(opts, kgo.InstanceID(c.cfg.StaticID))
+	}
+	return opts
+}
+
+// place gives each assigned partition a harmless place: it is paused, and its machine says where it starts. Offset 0 and
+// no other, because a machine ignores what lies below its place, while a gap above it would be lost.
+func (c *Consumer) place(_ context.Context, at map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	for _, ps := range at {
+		for p := range ps {
+			ps[p] = kgo.NewOffset().At(0)
+		}
+	}
+	return at, nil
+}
+
+// ownedOpts are the options a user must not set, because promises rest on them.
+func ownedOpts(cfg Config) []connect.Owned {
+	return []connect.Owned{
+		{Name: "ConsumerGroup", Option: kgo.ConsumerGroup, Want: []any{cfg.Group}, Instead: "set Config.Group"},
+		{Name: "SessionTimeout", Option: kgo.SessionTimeout, Want: []any{cfg.SessionTimeout}, Instead: "set Config.SessionTimeout"},
+		{Name: "RebalanceTimeout", Option: kgo.RebalanceTimeout, Want: []any{cfg.RebalanceTimeout}, Instead: "set Config.RebalanceTimeout"},
+		{Name: "FetchMaxWait", Option: kgo.FetchMaxWait, Want: []any{cfg.FetchWait}, Instead: "set Config.FetchWait"},
+	}
+}

@@ -1,0 +1,195 @@
+package consumer
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+
+	"github.com/waybill-dev/waybill/connect"
+	"github.com/waybill-dev/waybill/processor"
+	"github.com/waybill-dev/waybill/retrytopics"
+)
+
+// SetupMode says what New does about topics that are missing or differ from the design.
+type SetupMode uint8
+
+// The modes.
+const (
+	Verify SetupMode = iota // refuse to start, naming each difference and what mends it
+	Create                  // create what is missing; what exists and differs is still refused
+)
+
+// StartAt says where a group begins in a partition nobody ever committed.
+type StartAt uint8
+
+// The starts. There is no automatic reset for a group that has a place.
+const (
+	Earliest StartAt = iota
+	Latest
+)
+
+// Topic is a job topic with more to say than its name.
+type Topic struct {
+	Name string
+	// DefaultKind is the kind of records without Waybill or CloudEvents headers. Defaults to the topic's name.
+	DefaultKind string
+}
+
+// Config is how an instance works. Brokers, Group, Mux and one topic are required; every other zero value is its default.
+type Config struct {
+	Brokers []string
+	Group   string
+	// Topics are the job topics served.
+	Topics []string
+	// Foreign are job topics with a default kind.
+	Foreign []Topic
+	// Mux holds the handlers.
+	Mux *processor.Mux `koanf:"-"`
+
+	// Tiers are the delays of the retry topics. Defaults to retrytopics.DefaultTiers. Tiers that the group ever had are
+	// read until they are drained, whatever stands here.
+	Tiers []time.Duration
+	// Workers is how many attempts of class "default" run at once. Defaults to 100.
+	Workers int
+	// Classes is the same for other classes. A class that a kind names and that is missing here gets Workers of its own.
+	Classes map[string]int
+	// Setup defaults to Verify. With Create, Partitions (default 12) and Replication (default the broker's) are used for
+	// topics that do not exist.
+	Setup       SetupMode
+	Partitions  int
+	Replication int
+	// Start defaults to Earliest.
+	Start StartAt
+	// Window is how long a receipt is remembered, at least twice the largest MaxAge of a kind. Defaults to 72 h.
+	Window time.Duration
+	// KeepUnknown is how long a job of an unknown kind or version waits for an instance that knows it. Defaults to 24 h.
+	KeepUnknown time.Duration
+	// Memory is the budget of unfinished jobs, in bytes of the whole instance. Defaults to 256 MiB.
+	Memory int
+	// Tick is how often receipts and offsets are flushed. Defaults to 100 ms.
+	Tick time.Duration
+
+	// Instance names this instance in ownership records, letters and status. Defaults to host name and process id.
+	Instance string
+	// StaticID makes the member static (group.instance.id): a restart within SessionTimeout moves nothing. Defaults to none.
+	StaticID string
+	// SessionTimeout defaults to 45 s, RebalanceTimeout to 60 s, Heartbeat to 3 s.
+	SessionTimeout, RebalanceTimeout, Heartbeat time.Duration
+	// DrainTimeout is how long running attempts may take to end when tasks are revoked, before their contexts are
+	// cancelled. At most RebalanceTimeout - 5 s. Defaults to 20 s.
+	DrainTimeout time.Duration
+	// FetchWait is how long a fetch waits for data; also how far ahead of its due time a paused tier is resumed.
+	// Defaults to 250 ms.
+	FetchWait time.Duration
+
+	ClientID string
+	TLS      connect.TLS
+	SASL     connect.SASL
+	// Opts are passed to every Kafka client after Waybill's own. Options that Waybill owns are refused.
+	Opts []kgo.Opt `koanf:"-"`
+	// Logger defaults to none.
+	Logger *zap.Logger `koanf:"-"`
+}
+
+// Load returns a Config with what a file (YAML, may be "") and the environment (WAYBILL_*) say under "consumer" and about
+// the connection. Mux is left to the caller.
+func Load(path string) (Config, error) {
+	var c Config
+	err := connect.Load(path, "consumer", &c)
+	return c, err
+}
+
+// WithDefaults returns c with every zero field at its default.
+func (c Config) WithDefaults() Config {
+	def(&c.Tiers, slices.Clone(retrytopics.DefaultTiers), len(c.Tiers) == 0)
+	orDefault(&c.Workers, 100)
+	orDefault(&c.Partitions, 12)
+	orDefault(&c.Window, 72*time.Hour)
+	orDefault(&c.KeepUnknown, 24*time.Hour)
+	orDefault(&c.Memory, 256<<20)
+	orDefault(&c.Tick, 100*time.Millisecond)
+	orDefault(&c.SessionTimeout, 45*time.Second)
+	orDefault(&c.RebalanceTimeout, 60*time.Second)
+	orDefault(&c.Heartbeat, 3*time.Second)
+	orDefault(&c.DrainTimeout, min(20*time.Second, max(time.Second, c.RebalanceTimeout-6*time.Second)))
+	orDefault(&c.FetchWait, 250*time.Millisecond)
+	orDefault(&c.ClientID, "waybill")
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	if c.Instance == "" {
+		host, _ := os.Hostname()
+		c.Instance = host + "-" + strconv.Itoa(os.Getpid())
+	}
+	return c
+}
+
+func orDefault[T comparable](p *T, v T) {
+	var zero T
+	def(p, v, *p == zero)
+}
+
+func def[T any](p *T, v T, unset bool) {
+	if unset {
+		*p = v
+	}
+}
+
+// Validate returns every fault of c, joined, each naming its field. It expects c after WithDefaults.
+func (c Config) Validate() error {
+	var errs []error
+	add := func(bad bool, format string, a ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf(format, a...))
+		}
+	}
+	add(c.Group == "", "Group: is empty; name the consumer group")
+	add(len(c.topics()) == 0, "Topics: is empty; name at least one job topic")
+	add(c.Mux == nil, "Mux: is nil; register handlers on a processor.NewMux()")
+	add(c.Workers < 0, "Workers: %d is negative", c.Workers)
+	for class, n := range c.Classes {
+		add(n <= 0, "Classes[%q]: %d workers; give it at least one", class, n)
+	}
+	add(c.DrainTimeout > c.RebalanceTimeout-5*time.Second, "DrainTimeout: %v is more than RebalanceTimeout (%v) - 5 s", c.DrainTimeout, c.RebalanceTimeout)
+	add(c.Heartbeat*3 > c.SessionTimeout, "Heartbeat: %v is more than a third of SessionTimeout (%v)", c.Heartbeat, c.SessionTimeout)
+	add(c.Memory < 1<<20, "Memory: %d bytes is less than 1 MiB", c.Memory)
+	add(c.Tick < time.Millisecond, "Tick: %v is below 1 ms", c.Tick)
+	add(c.Window < time.Minute, "Window: %v is below a minute", c.Window)
+	for _, t := range c.topics() {
+		add(t.Name == "", "Foreign: a topic has no name")
+	}
+	if c.Group != "" && len(c.topics()) > 0 {
+		errs = append(errs, retrytopics.CheckNames(c.Group, c.names(), c.Tiers))
+	}
+	_, err := retrytopics.NewPlan(c.Tiers)
+	errs = append(errs, err, c.settings().Validate())
+	return errors.Join(errs...)
+}
+
+func (c Config) settings() connect.Settings {
+	return connect.Settings{Brokers: c.Brokers, ClientID: c.ClientID, TLS: c.TLS, SASL: c.SASL}
+}
+
+func (c Config) topics() []Topic {
+	out := make([]Topic, 0, len(c.Topics)+len(c.Foreign))
+	for _, t := range c.Topics {
+		out = append(out, Topic{Name: t})
+	}
+	return append(out, c.Foreign...)
+}
+
+func (c Config) names() (out []string) {
+	for _, t := range c.topics() {
+		out = append(out, t.Name)
+	}
+	return out
+}
+
+func shardCount() int { return min(4, max(1, runtime.GOMAXPROCS(0))) }

@@ -1,0 +1,264 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+
+	"github.com/waybill-dev/waybill/consumer/internal/commit"
+	"github.com/waybill-dev/waybill/consumer/internal/pool"
+	"github.com/waybill-dev/waybill/consumer/internal/task"
+	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/processor"
+	"github.com/waybill-dev/waybill/retrytopics"
+)
+
+// Consumer is one instance of a group. Make it with New, run it once with Run. Ready, Status and Handler may be called
+// from any goroutine at any time.
+type Consumer struct {
+	cfg     Config
+	log     *zap.Logger
+	plan    retrytopics.Plan
+	kinds   task.Catalog
+	classes map[string]int
+	workers []int
+	process string // of this life of the instance
+
+	base   []kgo.Opt
+	wired  chan struct{} // closed when group and commits are there
+	group  *kgo.Client   // reads, heartbeats, commits
+	writer *kgo.Client   // copies, letters, receipts
+	adm    *kadm.Client
+	reader *dedupe.LogReader
+
+	topics   map[string]*topic
+	primary  map[string]string   // any topic read -> its job topic
+	ids      map[string][16]byte // of the topics read
+	maxBytes map[string]int32
+
+	poller   *poller
+	fetch    *fetchControl
+	prover   *prover
+	alone    *alone
+	commits  *commit.Manager
+	trimmer  *trimmer
+	shards   []*shard
+	pools    []*pool.Pool
+	clock    clock
+	lease    lease
+	owners   owners
+	restores chan struct{}
+
+	ran      atomic.Bool
+	joined   atomic.Bool
+	draining atomic.Bool
+
+	writing context.Context // ends when nothing more is to be written
+	bg      sync.WaitGroup
+	bgCtx   context.Context
+
+	mu       sync.Mutex
+	stopping bool
+	handles  map[taskKey]*handle
+	assigned map[commit.Partition]string // the member it was assigned to
+
+	complaints complaints
+}
+
+// Run is New and Consumer.Run in one, for a main function.
+func Run(ctx context.Context, cfg Config) error {
+	c, err := New(cfg)
+	if err != nil {
+		return err
+	}
+	return c.Run(ctx)
+}
+
+// New checks the configuration and the mux; every fault is returned at once. It opens no connection.
+func New(cfg Config) (*Consumer, error) {
+	cfg = cfg.WithDefaults()
+	errs := []error{cfg.Validate()}
+	var set *processor.Set
+	if cfg.Mux != nil {
+		var err error
+		set, err = cfg.Mux.Compile()
+		errs = append(errs, err)
+		if set != nil {
+			errs = append(errs, checkWindow(cfg, set))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("consumer: %w", err)
+	}
+	plan, err := retrytopics.NewPlan(cfg.Tiers)
+	if err != nil {
+		return nil, fmt.Errorf("consumer: %w", err)
+	}
+	c := &Consumer{cfg: cfg, log: cfg.Logger, plan: plan, process: uuid.NewString(), classes: map[string]int{}, kinds: task.Catalog{},
+		topics: map[string]*topic{}, primary: map[string]string{}, ids: map[string][16]byte{}, maxBytes: map[string]int32{},
+		handles: map[taskKey]*handle{}, assigned: map[commit.Partition]string{}, restores: make(chan struct{}, 4), wired: make(chan struct{})}
+	c.lease.session = cfg.SessionTimeout
+	c.catalog(set)
+	return c, nil
+}
+
+func checkWindow(cfg Config, set *processor.Set) error {
+	var errs []error
+	for _, p := range set.Processors() {
+		if age := p.Policy().MaxAge; cfg.Window < 2*age {
+			errs = append(errs, fmt.Errorf("Window: %v is less than twice the MaxAge of kind %q (%v): a retried job could outlive its receipt", cfg.Window, p.Name(), age))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// catalog numbers the classes and makes what the machines know of each kind.
+func (c *Consumer) catalog(set *processor.Set) {
+	for name, p := range set.Names() {
+		policy := p.Policy()
+		class, ok := c.classes[policy.Class]
+		if !ok {
+			class = len(c.workers)
+			c.classes[policy.Class] = class
+			n := c.cfg.Classes[policy.Class]
+			if n == 0 {
+				n = c.cfg.Workers
+			}
+			c.workers = append(c.workers, n)
+		}
+		var kind *task.Kind
+		for _, k := range c.kinds {
+			if k.Processor == p {
+				kind = k
+			}
+		}
+		if kind == nil {
+			kind = &task.Kind{Name: p.Name(), FirstName: p.FirstName(), Policy: policy, Version: p.Version(), Class: class, Processor: p}
+		}
+		c.kinds[name] = kind
+	}
+}
+
+// Run works until ctx ends, then drains: no new attempts, running ones get DrainTimeout, what is settled becomes durable,
+// offsets are committed, the group is left. It returns nil after a clean drain. It may be called once.
+func (c *Consumer) Run(ctx context.Context) error {
+	if c.ran.Swap(true) {
+		return errors.New("consumer: Run was called twice; make a new Consumer")
+	}
+	if err := c.connect(ctx); err != nil {
+		return fmt.Errorf("consumer: %w", err)
+	}
+	defer c.writer.Close()
+	return c.work(ctx)
+}
+
+// work starts the goroutines of an instance and joins them in the order in which data flows.
+func (c *Consumer) work(ctx context.Context) error {
+	writing, stopWriting := context.WithCancel(context.Background())
+	bg, stopBackground := context.WithCancel(context.Background())
+	defer stopWriting()
+	defer stopBackground()
+	c.writing, c.bgCtx = writing, bg
+	for range shardCount() {
+		c.shards = append(c.shards, newShard(c))
+	}
+	for _, n := range c.workers {
+		c.pools = append(c.pools, pool.New(n, c.gate, c.deliver))
+	}
+	if err := c.join(); err != nil {
+		return errors.Join(fmt.Errorf("consumer: %w", err), c.end(nil, stopWriting, stopBackground))
+	}
+	c.goBackground(bg, c.commits.Run, c.fetch.run, c.prover.run, c.trimmer.run, c.alone.run)
+	polling, stopPolling := context.WithCancel(bg)
+	var poll sync.WaitGroup
+	poll.Add(1)
+	go func() { defer poll.Done(); c.poller.run(polling) }()
+
+	<-ctx.Done()
+	c.log.Info("draining")
+	c.draining.Store(true)
+	stopPolling()
+	poll.Wait()
+	c.stopAll()
+	return c.end(c.group, stopWriting, stopBackground)
+}
+
+// end closes the rooms in the order in which data flows.
+func (c *Consumer) end(group *kgo.Client, stop ...context.CancelFunc) error {
+	for _, p := range c.pools {
+		p.Close()
+	}
+	flush, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	err := c.writer.Flush(flush)
+	cancel()
+	if group != nil {
+		group.Close() // leaves the group, unless the member is static
+	}
+	for _, f := range stop {
+		f()
+	}
+	c.bg.Wait()
+	for _, s := range c.shards {
+		s.close()
+	}
+	if err != nil {
+		return fmt.Errorf("consumer: some records were not acked before the end; what they settle is settled again by the next owner: %w", err)
+	}
+	return nil
+}
+
+// stopAll is a revoke of everything.
+func (c *Consumer) stopAll() {
+	c.mu.Lock()
+	c.stopping = true
+	hs := make([]*handle, 0, len(c.handles))
+	for k, h := range c.handles {
+		hs = append(hs, h)
+		delete(c.handles, k)
+	}
+	c.mu.Unlock()
+	c.drain(hs)
+	c.fetch.release(partsOf(hs))
+}
+
+func (c *Consumer) goBackground(ctx context.Context, fs ...func(context.Context)) {
+	for _, f := range fs {
+		c.bg.Add(1)
+		go func() { defer c.bg.Done(); f(ctx) }()
+	}
+}
+
+// spawn runs f in the background until the instance ends.
+func (c *Consumer) spawn(f func(context.Context)) { c.goBackground(c.bgCtx, f) }
+
+// later runs f after d, unless the instance ends before.
+func (c *Consumer) later(d time.Duration, f func()) {
+	c.spawn(func(ctx context.Context) {
+		if sleep(ctx, d) {
+			f()
+		}
+	})
+}
+
+// deliver hands outcomes back to the shards that own the entries.
+func (c *Consumer) deliver(done []*task.Entry) {
+	for i := 0; i < len(done); {
+		m := done[i].Machine()
+		j := i + 1
+		for j < len(done) && done[j].Machine() == m {
+			j++
+		}
+		entries := append([]*task.Entry(nil), done[i:j]...)
+		h := m.Ref().(*handle)
+		h.shard.post(h, func(m *task.Machine, now int64) { m.Outcomes(entries, now) })
+		i = j
+	}
+}

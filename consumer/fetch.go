@@ -1,0 +1,141 @@
+package consumer
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/waybill-dev/waybill/consumer/internal/commit"
+	"github.com/waybill-dev/waybill/consumer/internal/task"
+)
+
+// fetchControl turns what machines want of fetching (start here, pause, resume) into calls to the client. It keeps the
+// wanted state of each partition and brings the client to it, so that a pause and a resume in quick succession cost
+// nothing, and a start waits until the client knows the partition: after an assignment it still looks up offsets.
+type fetchControl struct {
+	c    *Consumer
+	wake chan struct{}
+
+	mu    sync.Mutex
+	parts map[commit.Partition]*fetchState
+	dirty map[commit.Partition]struct{}
+}
+
+type fetchState struct {
+	start  int64 // to be set, -1 for none
+	paused bool  // wanted
+	is     bool  // paused in the client
+}
+
+func newFetchControl(c *Consumer) *fetchControl {
+	return &fetchControl{c: c, wake: make(chan struct{}, 1), parts: map[commit.Partition]*fetchState{}, dirty: map[commit.Partition]struct{}{}}
+}
+
+// hold begins to control a partition that the client has paused.
+func (f *fetchControl) hold(p commit.Partition) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.parts[p] = &fetchState{start: -1, paused: true, is: true}
+}
+
+func (f *fetchControl) release(ps []commit.Partition) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range ps {
+		delete(f.parts, p)
+		delete(f.dirty, p)
+	}
+}
+
+// apply takes the wishes of one machine.
+func (f *fetchControl) apply(h *handle, e *task.Effects) {
+	if len(e.Start)+len(e.Pause)+len(e.Resume) == 0 {
+		return
+	}
+	f.mu.Lock()
+	want := func(topic string, change func(*fetchState)) {
+		p := commit.Partition{Topic: topic, Partition: h.key.partition}
+		if s := f.parts[p]; s != nil {
+			change(s)
+			f.dirty[p] = struct{}{}
+		}
+	}
+	for _, o := range e.Start {
+		want(o.Topic, func(s *fetchState) { s.start = o.At })
+	}
+	for _, t := range e.Pause {
+		want(t, func(s *fetchState) { s.paused = true })
+	}
+	for _, t := range e.Resume {
+		want(t, func(s *fetchState) { s.paused = false })
+	}
+	f.mu.Unlock()
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (f *fetchControl) run(ctx context.Context) {
+	again := time.NewTimer(0)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.wake:
+		case <-again.C:
+		}
+		if f.round() {
+			again.Reset(5 * time.Millisecond)
+		}
+	}
+}
+
+// round brings the client to the wanted state and reports whether a start still waits for the client.
+func (f *fetchControl) round() (again bool) {
+	var known map[string]map[int32]kgo.EpochOffset
+	starts := map[string]map[int32]kgo.EpochOffset{}
+	pause, resume := map[string][]int32{}, map[string][]int32{}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for p := range f.dirty {
+		s := f.parts[p]
+		if s.start >= 0 {
+			if known == nil {
+				known = f.c.group.CommittedOffsets()
+			}
+			if _, ok := known[p.Topic][p.Partition]; !ok {
+				again = true
+				continue
+			}
+			if starts[p.Topic] == nil {
+				starts[p.Topic] = map[int32]kgo.EpochOffset{}
+			}
+			starts[p.Topic][p.Partition] = kgo.EpochOffset{Epoch: -1, Offset: s.start}
+			s.start = -1
+		}
+		delete(f.dirty, p)
+		if s.paused != s.is {
+			s.is = s.paused
+			if s.paused {
+				pause[p.Topic] = append(pause[p.Topic], p.Partition)
+			} else {
+				resume[p.Topic] = append(resume[p.Topic], p.Partition)
+			}
+		}
+	}
+	// Under the lock, so that a release waits: nothing is set on a partition that a callback gave up.
+	if len(pause) > 0 {
+		f.c.group.PauseFetchPartitions(pause)
+	}
+	if len(starts) > 0 {
+		f.c.group.SetOffsets(starts)
+	}
+	if len(resume) > 0 {
+		f.c.group.ResumeFetchPartitions(resume)
+	}
+	return again
+}

@@ -1,0 +1,57 @@
+package consumer
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/waybill-dev/waybill/consumer/internal/commit"
+	"github.com/waybill-dev/waybill/consumer/internal/task"
+)
+
+// taskKey names a task: a partition of a job topic.
+type taskKey struct {
+	topic     string
+	partition int32
+}
+
+// handle is one ownership of one task: its machine, and what other goroutines may know of it.
+type handle struct {
+	key    taskKey
+	topic  *topic
+	shard  *shard
+	member string // of the group, when the task was assigned
+
+	m *task.Machine // the shard's alone
+
+	attempts atomic.Pointer[attempts]
+	stopped  atomic.Bool        // no attempt starts any more
+	gone     atomic.Bool        // let go: nothing more is asked for it
+	drained  chan struct{}      // closed by the shard when the machine said Drained
+	ownedAt  time.Time          // the shard's: when the ownership record was acked
+	leased   bool               // the shard's: what the machine was last told
+	done     bool               // the shard's: drained is closed
+	parts    []commit.Partition // guarded by Consumer.mu
+}
+
+func (h *handle) name() string { return h.key.topic + "/" + itoa(int(h.key.partition)) }
+
+// attempts is the context under which the attempts of a handle run; replaced when a lost lease comes back.
+type attempts struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+func newAttempts() *attempts {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &attempts{ctx, cancel}
+}
+
+// gate is asked by the pools before each attempt.
+func (c *Consumer) gate(e *task.Entry) (context.Context, bool) {
+	h := e.Machine().Ref().(*handle)
+	if h.stopped.Load() || !c.lease.valid() {
+		return nil, false
+	}
+	return h.attempts.Load().ctx, true
+}

@@ -1,0 +1,239 @@
+// Package commit mirrors the logged frontiers into the group's offsets: the only place of an instance that commits.
+//
+// A Manager holds the newest frontier of each partition and keeps one OffsetCommit in flight. What keeps a commit honest:
+// a partition is committed only between Hold and Release, only while the client is the same member of the group that the
+// partition was assigned to (the broker fences members, not owners, and a callback may run under a new member id), and
+// never below what was committed before in the same hold. The log's frontier stays the truth; a commit that fails is
+// simply tried again with whatever is newest then.
+//
+// Only package consumer may use it. It never reads offsets.
+package commit
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Metadata marks a commit as Waybill's own. A committed offset without it is an operator's order.
+const Metadata = "wb1"
+
+// Partition names one partition.
+type Partition struct {
+	Topic     string
+	Partition int32
+}
+
+// Manager commits offsets. Its methods are safe for concurrent use.
+type Manager struct {
+	client  *kgo.Client
+	group   string
+	topicID func(topic string) [16]byte
+	failed  func(error) // told of each failed request; may be nil
+	ok      func(Partition, int64)
+	every   time.Duration
+
+	mu    sync.Mutex
+	parts map[Partition]*held
+	dirty bool
+	idle  chan struct{} // closed while nothing is to be committed or in flight; nil means idle
+	wake  chan struct{}
+}
+
+type held struct {
+	member string
+	want   int64
+	done   int64
+}
+
+// Config says how a Manager works.
+type Config struct {
+	Client    *kgo.Client
+	Group     string
+	TopicID   func(topic string) [16]byte     // OffsetCommit names topics by id from version 10 on
+	Failed    func(error)                     // told of each failed request; may be nil
+	Committed func(p Partition, offset int64) // told of each committed offset; may be nil
+	Retry     time.Duration                   // before a failed request is tried again; 0 means 250 ms
+}
+
+// New returns a manager; Run must be running for it to commit.
+func New(cfg Config) *Manager {
+	if cfg.Retry == 0 {
+		cfg.Retry = 250 * time.Millisecond
+	}
+	return &Manager{client: cfg.Client, group: cfg.Group, topicID: cfg.TopicID, failed: cfg.Failed, ok: cfg.Committed,
+		every: cfg.Retry, parts: map[Partition]*held{}, wake: make(chan struct{}, 1)}
+}
+
+// Hold begins an ownership of a partition by that member of the group.
+func (m *Manager) Hold(p Partition, member string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.parts[p] = &held{member: member, want: -1, done: -1}
+}
+
+// Release ends it: nothing of it is committed any more, save what a request in flight carries, for which Flush waits.
+func (m *Manager) Release(ps ...Partition) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range ps {
+		delete(m.parts, p)
+	}
+}
+
+// Set asks for an offset to be committed. It is ignored for a partition that is not held and below an earlier one.
+func (m *Manager) Set(p Partition, offset int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := m.parts[p]
+	if h == nil || offset <= h.want {
+		return
+	}
+	h.want = offset
+	m.dirty = true
+	if m.idle == nil {
+		m.idle = make(chan struct{})
+	}
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Flush waits until everything asked for before is committed or given up, or ctx ends.
+func (m *Manager) Flush(ctx context.Context) error {
+	m.mu.Lock()
+	idle := m.idle
+	m.mu.Unlock()
+	if idle == nil {
+		return nil
+	}
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Run commits until ctx ends.
+func (m *Manager) Run(ctx context.Context) {
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.wake:
+		case <-retry.C:
+		}
+		if again := m.round(ctx); again {
+			retry.Reset(m.every)
+		}
+	}
+}
+
+// round sends one request and reports whether something is left that a later try may commit.
+func (m *Manager) round(ctx context.Context) (again bool) {
+	member, generation := m.client.GroupMetadata()
+	req, sent := m.request(member, generation)
+	if req == nil {
+		return m.settle(nil, nil)
+	}
+	resp, err := req.RequestWith(ctx, m.client)
+	if err != nil {
+		m.tell(fmt.Errorf("commit of %d partitions: %w", len(sent), err))
+		return m.settle(nil, nil)
+	}
+	good := map[Partition]int64{}
+	for i := range resp.Topics {
+		t := &resp.Topics[i]
+		name := t.Topic
+		if name == "" {
+			name = m.nameOf(t.TopicID, sent)
+		}
+		for _, p := range t.Partitions {
+			at := Partition{name, p.Partition}
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				m.tell(fmt.Errorf("commit of %s/%d at %d: %w", name, p.Partition, sent[at], err))
+			} else if off, ok := sent[at]; ok {
+				good[at] = off
+			}
+		}
+	}
+	return m.settle(good, sent)
+}
+
+func (m *Manager) nameOf(id [16]byte, sent map[Partition]int64) string {
+	for p := range sent {
+		if m.topicID(p.Topic) == id {
+			return p.Topic
+		}
+	}
+	return ""
+}
+
+func (m *Manager) tell(err error) {
+	if m.failed != nil {
+		m.failed(err)
+	}
+}
+
+// request gathers what may be committed under the client's present membership.
+func (m *Manager) request(member string, generation int32) (*kmsg.OffsetCommitRequest, map[Partition]int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dirty = false
+	sent := map[Partition]int64{}
+	topics := map[string][]kmsg.OffsetCommitRequestTopicPartition{}
+	if member != "" && generation >= 0 { // an empty member would be accepted for an empty group
+		for p, h := range m.parts {
+			if h.want <= h.done || h.member != member {
+				continue
+			}
+			rp := kmsg.NewOffsetCommitRequestTopicPartition()
+			rp.Partition, rp.Offset, rp.Metadata = p.Partition, h.want, kmsg.StringPtr(Metadata)
+			topics[p.Topic] = append(topics[p.Topic], rp)
+			sent[p] = h.want
+		}
+	}
+	if len(sent) == 0 {
+		return nil, nil
+	}
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Group, req.MemberID, req.Generation = m.group, member, generation
+	for topic, parts := range topics {
+		rt := kmsg.NewOffsetCommitRequestTopic()
+		rt.Topic, rt.TopicID, rt.Partitions = topic, m.topicID(topic), parts
+		req.Topics = append(req.Topics, rt)
+	}
+	return req, sent
+}
+
+// settle notes what was committed. Flush is let go when nothing is left to commit for the present member.
+func (m *Manager) settle(good, sent map[Partition]int64) (again bool) {
+	member, _ := m.client.GroupMetadata()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for p, off := range good {
+		if h := m.parts[p]; h != nil && off > h.done {
+			h.done = off
+			if m.ok != nil {
+				m.ok(p, off)
+			}
+		}
+	}
+	for _, h := range m.parts {
+		again = again || h.want > h.done && h.member == member
+	}
+	if !again && !m.dirty && m.idle != nil {
+		close(m.idle)
+		m.idle = nil
+	}
+	return again
+}

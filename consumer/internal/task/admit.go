@@ -1,0 +1,140 @@
+package task
+
+import (
+	"github.com/waybill-dev/waybill/job"
+)
+
+// slab is how many entries share an allocation: enough to make it cheap, few enough that one slow job does not keep the
+// memory of many finished ones.
+const slab = 32
+
+// Records admits a fetched batch of one topic. A batch that begins below what was read is cut, not trusted: the client
+// refetches after a pause.
+func (m *Machine) Records(topic string, records []Record, now int64) {
+	m.now = now
+	s := m.byTopic[topic]
+	if s == nil || !s.ready || m.phase == gone || m.phase == draining {
+		return
+	}
+	var block []Entry
+	for i := range records {
+		r := &records[i]
+		if r.Offset < s.next {
+			continue
+		}
+		if len(block) == 0 {
+			block = make([]Entry, min(slab, len(records)-i))
+		}
+		m.admit(&block[0], s, r)
+		block = block[1:]
+	}
+	m.lookAtHeads()
+	m.balance()
+}
+
+func (m *Machine) admit(e *Entry, s *source, r *Record) {
+	e.m, e.src, e.size = m, s, sizeOf(r)
+	raw := job.Raw{Topic: s.topic, TopicID: m.topicID, Partition: m.cfg.Partition, Offset: r.Offset, Time: r.Time,
+		Key: r.Key, Value: r.Value, Native: r.Native}
+	trust := job.TrustJob
+	if s.tier >= 0 {
+		trust = job.TrustCopy
+	}
+	job.Decode(&e.env, &raw, r.Headers, trust, m.cfg.DefaultKind)
+	e.Kind = m.cfg.Kinds[e.env.WireKind]
+	if e.Kind != nil {
+		e.env.Identify(e.Kind.Name, e.Kind.FirstName)
+	} else {
+		e.env.Identify(e.env.WireKind, e.env.WireKind)
+	}
+	e.lane = m.laneOf(e)
+	s.next = r.Offset + 1
+	e.index = s.win.push(r.Offset)
+	s.held++
+	s.bytes += e.size
+	m.stats.admitted(s, e.size)
+	if s.tier >= 0 && e.env.Fault == "" {
+		if due := r.Time.Add(e.env.Delay).UnixNano(); due > m.now {
+			e.state = waitingDue
+			s.due.Push(due, e)
+			return
+		}
+	}
+	m.enqueue(e)
+}
+
+// laneOf is what the entry waits behind: its key, its partition or only its own identity. The partition's lane is 0;
+// a hash that comes out as 0 shares it, which costs parallelism and nothing else.
+func (m *Machine) laneOf(e *Entry) uint64 {
+	if e.Kind != nil && e.env.Fault == "" {
+		switch e.Kind.Policy.Order {
+		case job.ByPartition:
+			return 0
+		case job.ByKey:
+			if e.env.Key != nil {
+				return job.KeyHash(e.env.Key)
+			}
+		}
+	}
+	return identityLane(e.env.Identity)
+}
+
+func identityLane(id job.Identity) uint64 {
+	var h uint64
+	for i := range 8 {
+		h = h<<8 | uint64(id[i])
+	}
+	return h
+}
+
+// enqueue puts a due entry at the end of its lane and looks at it if it is the head.
+func (m *Machine) enqueue(e *Entry) {
+	tail := m.lanes[e.lane]
+	m.lanes[e.lane] = e
+	if tail != nil {
+		e.state = inLane
+		tail.next = e
+		return
+	}
+	m.heads = append(m.heads, e)
+}
+
+// lookAtHeads decides on every new head. A list and not recursion: a lane may hold thousands of duplicates in a row.
+func (m *Machine) lookAtHeads() {
+	for i := 0; i < len(m.heads); i++ {
+		m.decide(m.heads[i])
+	}
+	clear(m.heads)
+	m.heads = m.heads[:0]
+}
+
+// leave takes the head out of its lane; the next one becomes head.
+func (m *Machine) leave(e *Entry) {
+	next := e.next
+	e.next = nil
+	if next == nil {
+		delete(m.lanes, e.lane)
+		return
+	}
+	m.heads = append(m.heads, next)
+}
+
+// release moves what is due from the delay queues into the lanes.
+func (m *Machine) release() {
+	for _, s := range m.sources[1:] {
+		for {
+			due, e, ok := s.due.Peek()
+			if !ok || due > m.now {
+				break
+			}
+			s.due.Pop()
+			m.enqueue(e)
+		}
+	}
+}
+
+// unpark looks again at the heads that waited for the machine to run.
+func (m *Machine) unpark() {
+	m.heads = append(m.heads, m.parked...)
+	m.parked = nil
+}

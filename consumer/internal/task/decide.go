@@ -1,0 +1,120 @@
+package task
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/dlq"
+	"github.com/waybill-dev/waybill/job"
+)
+
+// view is everything known of a job: the store joined with what is settled and not yet durable.
+func (m *Machine) view(id job.Identity) dedupe.Receipt {
+	r, _ := m.cfg.Store.Get(id)
+	if len(m.inFlight) > 0 {
+		if f, ok := m.inFlight[id]; ok {
+			r = dedupe.Join(r, f)
+		}
+	}
+	if len(m.overlay) > 0 {
+		if f, ok := m.overlay[id]; ok {
+			r = dedupe.Join(r, f)
+		}
+	}
+	return r
+}
+
+// decide says what becomes of the head of a lane. The order of the questions is the design's: what the record is, what is
+// known of the job, then the gates.
+func (m *Machine) decide(e *Entry) {
+	if m.phase != running || !m.leased {
+		e.state = held
+		if m.phase != draining && m.phase != gone {
+			m.parked = append(m.parked, e)
+		}
+		return
+	}
+	if m.known(e) {
+		return
+	}
+	env := &e.env
+	switch {
+	case env.Fault != "":
+		m.file(e, dlq.Malformed, job.CodeMalformed, env.Fault)
+	case !env.Expires.IsZero() && env.Expires.UnixNano() <= m.now:
+		m.end(e, dedupe.Expired, job.CodeExpired, "expired "+job.FormatTime(env.Expires))
+	case !env.At.IsZero() && env.At.UnixNano() > m.now:
+		m.postpone(e, time.Duration(env.At.UnixNano()-m.now), job.CodeScheduled)
+	case e.Kind == nil:
+		m.unknown(e, job.CodeUnknownKind, fmt.Sprintf("no handler is registered for kind %q", env.WireKind))
+	case env.Version > e.Kind.Version:
+		m.unknown(e, job.CodeUnknownVersion, fmt.Sprintf("payload version %d of kind %q is newer than the handler's %d", env.Version, env.WireKind, e.Kind.Version))
+	default:
+		m.offer(e)
+	}
+}
+
+// known settles what the receipts have an answer for: another payload under the same identity, a duplicate, a stale copy.
+func (m *Machine) known(e *Entry) bool {
+	r := m.view(e.env.Identity)
+	switch {
+	case r.State == dedupe.StateNone:
+		return false
+	case e.src.tier < 0 && r.Gen == 0 && r.Digest != e.env.Digest:
+		m.file(e, dlq.Conflict, job.CodeConflict, fmt.Sprintf("job %s/%s was enqueued before with another payload", e.env.WireKind, e.env.ID))
+		return true
+	case !r.Stale(e.env.Generation, e.env.Hop):
+		return false
+	case r.State == dedupe.Done:
+		m.stats.Duplicate++
+	default:
+		m.stats.Stale++
+	}
+	m.settle(e)
+	return true
+}
+
+func (m *Machine) offer(e *Entry) {
+	e.state = offered
+	e.env.Fence = m.epoch
+	m.offered++
+	m.stats.Attempts++
+	m.Out.Run = append(m.Out.Run, e)
+}
+
+// unknown lets a job hop that this instance cannot run, since a newer one may: to the next larger tier each time, attempt
+// unchanged, and files it after KeepUnknown.
+func (m *Machine) unknown(e *Entry, code job.Code, text string) {
+	first := e.env.FirstFailure
+	if e.env.LastCode != job.CodeUnknownKind && e.env.LastCode != job.CodeUnknownVersion || first.IsZero() {
+		first = m.time()
+	}
+	if m.now-first.UnixNano() >= int64(m.cfg.KeepUnknown) {
+		m.file(e, dlq.Unknown, code, text)
+		return
+	}
+	tier := 0
+	for tier < len(m.cfg.Tiers)-1 && m.cfg.Tiers[tier].Delay <= e.src.delay {
+		tier++
+	}
+	m.hop(e, tier, job.Stamp{Attempts: e.env.Attempt - 1, Delay: m.cfg.Tiers[tier].Delay, First: first, Code: code, Text: text}, code)
+}
+
+// postpone hops a job that is not due and no failure: scheduled or snoozed. What is known of an earlier failure stays.
+func (m *Machine) postpone(e *Entry, d time.Duration, code job.Code) {
+	m.hopAfter(e, d, job.Stamp{Attempts: e.env.Attempt - 1, First: e.env.FirstFailure, Code: e.env.LastCode, Text: e.env.LastError}, code)
+}
+
+// hopAfter sends a copy on a delay d that may take several hops; the copy carries the instant before which it must not
+// run, so that no sum of roundings makes it early.
+func (m *Machine) hopAfter(e *Entry, d time.Duration, stamp job.Stamp, code job.Code) {
+	tier, delay := m.cfg.Plan.Route(d)
+	stamp.Delay = delay
+	if delay < d {
+		stamp.At = time.Unix(0, m.now).Add(d)
+	}
+	m.hop(e, tier, stamp, code)
+}
+
+func (m *Machine) time() time.Time { return time.Unix(0, m.now).UTC() }

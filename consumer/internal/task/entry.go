@@ -1,0 +1,83 @@
+package task
+
+import (
+	"time"
+
+	"github.com/waybill-dev/waybill/job"
+	"github.com/waybill-dev/waybill/processor"
+)
+
+// Kind is what the machine knows of a registered kind.
+type Kind struct {
+	Name      string // current name
+	FirstName string // the oldest name: identities are taken over it
+	Policy    job.Policy
+	Version   int // newest payload version the handler reads
+	Class     int // index of the pool that runs it
+	Processor *processor.Processor
+}
+
+// Catalog resolves the kinds of an instance; nil means unknown. It must not change while an instance runs.
+type Catalog map[string]*Kind
+
+// state of an entry, in the order in which it goes through them
+type state uint8
+
+const (
+	waitingDue state = iota // read from a tier, not due
+	inLane                  // behind another entry of its lane
+	held                    // head of its lane, not offered: a phase or gate is closed
+	offered                 // with a pool
+	writing                 // its copy, letter or audit entry is on the way
+	settled
+)
+
+// Entry is one record on its way through a task. The shard that owns the task owns it, save between being offered and its
+// outcome: then the worker may read the message and set the outcome.
+type Entry struct {
+	env     job.Envelope
+	Kind    *Kind // nil when unknown
+	Outcome job.Outcome
+
+	m     *Machine
+	src   *source
+	next  *Entry // in the lane
+	lane  uint64
+	index uint64 // in the window of src
+	size  int
+	state state
+	write *Write // while writing
+}
+
+// Message is the job as handed to a handler.
+func (e *Entry) Message() *job.Message { return &e.env.Message }
+
+// Envelope is the decoded record, for whoever writes its copy.
+func (e *Entry) Envelope() *job.Envelope { return &e.env }
+
+// Machine is the task the entry belongs to.
+func (e *Entry) Machine() *Machine { return e.m }
+
+// Retried reports whether the entry was read from a retry tier: pools share themselves between fresh and retried jobs.
+func (e *Entry) Retried() bool { return e.src.tier >= 0 }
+
+// overhead is what an entry costs in memory beside its key, value and headers.
+const overhead = 640
+
+func sizeOf(r *Record) int {
+	n := overhead + len(r.Key) + len(r.Value)
+	for i := range r.Headers {
+		n += 40 + len(r.Headers[i].Key) + len(r.Headers[i].Value)
+	}
+	return n
+}
+
+// Record is one fetched record as the poller hands it over. Headers are aliased.
+type Record struct {
+	Offset  int64
+	Time    time.Time // the broker's append time on tiers
+	Key     []byte
+	Value   []byte
+	Headers []job.Header
+	Native  any
+}

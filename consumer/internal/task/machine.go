@@ -1,0 +1,245 @@
+package task
+
+import (
+	"encoding/hex"
+	"time"
+
+	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/job"
+	"github.com/waybill-dev/waybill/retrytopics"
+)
+
+// Tier is a retry topic the task may write to.
+type Tier struct {
+	Topic string
+	Delay time.Duration
+}
+
+// Limits bound what one task holds. All are hard floors of memory, not hints.
+type Limits struct {
+	Records int // unfinished records of the job topic
+	Bytes   int // and their bytes, with overhead
+	Tier    int // unfinished records of each tier, waiting ones included
+	TierB   int // and their bytes
+	Ahead   int // records above an unfinished one
+}
+
+// DefaultLimits suit one task of a few dozen: 256 MiB are some 16 of them full.
+var DefaultLimits = Limits{Records: 10_000, Bytes: 16 << 20, Tier: 12_000, TierB: 16 << 20, Ahead: 200_000}
+
+// Config is fixed for the life of a machine.
+type Config struct {
+	Topic       string // the job topic
+	TopicID     dedupe.TopicID
+	Partition   int32
+	DefaultKind string // of foreign records
+	Tiers       []Tier // that new copies go to, in the order of Plan.Tiers
+	Plan        retrytopics.Plan
+	Kinds       Catalog
+	Classes     int
+	Limits      Limits
+	StartAtEnd  bool          // the group's declared start for a partition nobody ever committed
+	KeepUnknown time.Duration // how long an unknown kind or version hops before it is filed; 0 means 24 h
+	MaxHop      uint32        // a job that hopped that often is filed; 0 means 100,000
+	Store       dedupe.Store  // owned by the machine from now on
+	Ref         any           // the caller's own handle, see Machine.Ref
+	RetryWrite  time.Duration // before a refused write is tried again, doubled up to 30 times that; 0 means 200 ms
+}
+
+// phase of a machine's life, see the drawing in doc.go
+type phase uint8
+
+const (
+	fresh phase = iota
+	owning
+	restoring
+	proving
+	running
+	draining
+	gone
+)
+
+var phaseText = [...]string{"new", "owning", "restoring", "proving", "running", "draining", "gone"}
+
+// Machine is the state of one task. Its methods must be called by one goroutine; after each the caller carries out Out.
+type Machine struct {
+	Out Effects
+
+	cfg     Config
+	topicID string
+	phase   phase
+	epoch   int64
+	leased  bool
+	reown   bool // the next start keeps what memory holds
+	now     int64
+	main    *source
+	sources []*source // main first
+	byTopic map[string]*source
+	carried map[dedupe.TopicID]int64 // frontiers of the log for partitions not read here
+
+	lanes    map[uint64]*Entry // tail of each lane; its head is the one entry that is past inLane
+	heads    []*Entry          // new heads of lanes to be looked at before the input ends
+	parked   []*Entry          // heads that wait for the phase to be running
+	offered  int
+	writing  int      // writes sent or to be sent again
+	refused  int      // of those: refused at least once
+	again    []*Write // of those: waiting to be tried again
+	seq      uint64
+	pending  []dedupe.Receipt // settled since the last segment
+	overlay  map[job.Identity]dedupe.Receipt
+	inFlight map[job.Identity]dedupe.Receipt // of the segment on the way
+	segment  *Segment
+	gapped   bool // the segment was acked, what stands before it is being read
+	dirty    bool // frontiers must be written although none moved
+	stats    Stats
+}
+
+// New returns a machine that owns nothing yet. store is empty or what a disk remembers of the log.
+func New(cfg Config) *Machine {
+	if cfg.KeepUnknown == 0 {
+		cfg.KeepUnknown = 24 * time.Hour
+	}
+	if cfg.MaxHop == 0 {
+		cfg.MaxHop = 100_000
+	}
+	if cfg.RetryWrite == 0 {
+		cfg.RetryWrite = 200 * time.Millisecond
+	}
+	if cfg.Limits == (Limits{}) {
+		cfg.Limits = DefaultLimits
+	}
+	m := &Machine{cfg: cfg, byTopic: map[string]*source{}, carried: map[dedupe.TopicID]int64{}, lanes: map[uint64]*Entry{},
+		overlay: map[job.Identity]dedupe.Receipt{}, inFlight: map[job.Identity]dedupe.Receipt{}, epoch: -1, leased: true}
+	m.topicID = hex.EncodeToString(cfg.TopicID[:])
+	m.main = m.addSource(cfg.Topic, cfg.TopicID, -1, 0)
+	return m
+}
+
+func (m *Machine) addSource(topic string, id dedupe.TopicID, tier int, delay time.Duration) *source {
+	s := &source{topic: topic, id: id, tier: tier, delay: delay, durable: -1}
+	m.sources = append(m.sources, s)
+	m.byTopic[topic] = s
+	s.pauses.set(Restoring, true, m.now)
+	return s
+}
+
+// AddTier tells the machine that this partition of a tier is assigned too. Before Proved it starts with the rest; later the
+// machine proves membership again to learn where it starts, while everything else goes on.
+func (m *Machine) AddTier(topic string, id dedupe.TopicID, delay time.Duration, now int64) {
+	if m.byTopic[topic] != nil {
+		return
+	}
+	m.now = now
+	m.addSource(topic, id, len(m.sources)-1, delay)
+	if m.phase == running {
+		m.Out.Prove = true
+	}
+}
+
+// SetLimits changes the task's share of the budget.
+func (m *Machine) SetLimits(l Limits, now int64) {
+	m.cfg.Limits, m.now = l, now
+	m.balance()
+}
+
+// Epoch is the fencing token: the offset of the ownership record in force, -1 before there is one.
+func (m *Machine) Epoch() int64 { return m.epoch }
+
+// Ref is what Config.Ref was; any goroutine may ask.
+func (m *Machine) Ref() any { return m.cfg.Ref }
+
+// Topic is the task's job topic.
+func (m *Machine) Topic() string { return m.cfg.Topic }
+
+// Partition is the task's partition number, the same in the job topic, its tiers and its log.
+func (m *Machine) Partition() int32 { return m.cfg.Partition }
+
+// Running reports whether the machine may start attempts.
+func (m *Machine) Running() bool { return m.phase == running }
+
+// Gone reports whether the task is let go; Idle then tells when nothing of it is left to wait for.
+func (m *Machine) Gone() bool { return m.phase == gone }
+
+// Idle reports whether no attempt is with a pool.
+func (m *Machine) Idle() bool { return m.offered == 0 }
+
+// NextDue is when Tick has something to release or to try again, 0 for nothing.
+func (m *Machine) NextDue() int64 {
+	var next int64
+	at := func(t int64) {
+		if t != 0 && (next == 0 || t < next) {
+			next = t
+		}
+	}
+	for _, s := range m.sources[1:] {
+		if due, _, ok := s.due.Peek(); ok {
+			at(due)
+		}
+	}
+	for _, w := range m.again {
+		at(w.retryAt)
+	}
+	if m.segment != nil {
+		at(m.segment.retryAt)
+	}
+	return next
+}
+
+// Revoke begins the drain: nothing new is offered, what runs may finish, and when all of it is durable Out.Drained is set.
+func (m *Machine) Revoke(now int64) {
+	m.now = now
+	switch m.phase {
+	case gone, draining:
+		return
+	case running:
+		m.phase = draining
+		m.flush()
+		m.drained()
+	default: // nothing of this ownership counts yet; what memory holds after a re-own is written by Abandon
+		m.Abandon(now)
+		m.Out.Drained = true
+	}
+}
+
+// Abandon lets go at once: the drain took too long, or the membership is lost. What is settled but not durable, and what
+// succeeds later, is still written to the log as outcomes: it is true whoever owns the task.
+func (m *Machine) Abandon(now int64) {
+	m.now = now
+	if m.phase == gone {
+		return
+	}
+	m.phase = gone
+	m.late()
+}
+
+// late hands out the outcomes that no acked segment covers, without frontiers.
+func (m *Machine) late() {
+	if m.epoch < 0 {
+		return
+	}
+	var receipts []dedupe.Receipt
+	if m.segment != nil { // whether or not it lands: receipts joined twice change nothing
+		receipts = append(receipts, m.segment.Receipts...)
+	}
+	m.segment = nil
+	receipts = append(receipts, m.pending...)
+	m.pending = nil
+	if len(receipts) == 0 {
+		return
+	}
+	if m.Out.Late == nil {
+		m.Out.Late = &Segment{Epoch: m.epoch}
+	}
+	m.Out.Late.Receipts = append(m.Out.Late.Receipts, receipts...)
+}
+
+// drained sets Out.Drained once nothing is left to wait for.
+func (m *Machine) drained() {
+	if m.phase == draining && m.offered == 0 && m.segment == nil && len(m.pending) == 0 && !m.dirty && m.writing == 0 {
+		m.phase = gone
+		m.Out.Drained = true
+	}
+}
+
+// Owning reports whether the machine waits for the ack of its ownership record.
+func (m *Machine) Owning() bool { return m.phase == owning }

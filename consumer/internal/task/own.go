@@ -1,0 +1,225 @@
+package task
+
+import (
+	"fmt"
+
+	"github.com/waybill-dev/waybill/dedupe"
+)
+
+// Assign begins an ownership: everything stays paused until it is proven.
+func (m *Machine) Assign(now int64) {
+	m.now = now
+	if m.phase != fresh {
+		return
+	}
+	m.phase = owning
+	m.Out.Own = true
+}
+
+// Owned is the ack of the ownership record; its offset is the epoch.
+func (m *Machine) Owned(offset int64, now int64) {
+	m.now = now
+	if m.phase != owning {
+		return
+	}
+	m.epoch = offset
+	m.phase = restoring
+	m.Out.Read = &Span{m.cfg.Store.Position().Next, offset + 1}
+}
+
+// Entries folds what was read of the log, in order: for the restore, or for a gap before a segment.
+func (m *Machine) Entries(entries []*dedupe.Entry) error {
+	for _, e := range entries {
+		if err := m.cfg.Store.Apply(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ReadDone ends a read: everything up to the asked offset was given to Entries.
+func (m *Machine) ReadDone(now int64) {
+	m.now = now
+	switch {
+	case m.phase == restoring:
+		m.phase = proving
+		m.Out.Prove = true
+	case m.gapped:
+		m.gapped = false
+		m.gapRead()
+	}
+}
+
+// Start is what the cluster knows of one partition: the group's committed offset and the ends of the log.
+type Start struct {
+	Topic     string
+	Committed int64 // -1: none
+	Ours      bool  // the commit carries our metadata; one without it is an operator's order
+	LogStart  int64
+	LogEnd    int64
+}
+
+// Proved ends the proof of membership. Not a member: the task is let go. Else each partition without a place starts at
+// the logged frontier; an operator's order wins over it; where the log has none, at the committed offset; where nothing is
+// known, at the group's declared start for the job topic and at the log start for tiers (design section 6.8).
+func (m *Machine) Proved(member bool, starts []Start, now int64) {
+	m.now = now
+	if !member {
+		if m.phase == proving || m.phase == running {
+			m.Abandon(now)
+			m.Out.Drained = true
+		}
+		return
+	}
+	if m.phase != proving && m.phase != running {
+		return
+	}
+	pos := m.cfg.Store.Position()
+	if m.phase == proving && pos.Epoch != m.epoch { // somebody owned the task while we read
+		m.phase, m.Out.Own = owning, true
+		return
+	}
+	if !m.reown {
+		for id, off := range pos.Frontiers {
+			m.carried[id] = off
+		}
+	}
+	for i := range starts {
+		switch s := m.byTopic[starts[i].Topic]; {
+		case s == nil:
+		case !s.ready:
+			m.startAt(s, &starts[i])
+		case s.astray:
+			m.findAgain(s, &starts[i])
+		}
+	}
+	m.phase, m.reown, m.dirty = running, false, true
+	m.unpark()
+	m.lookAtHeads()
+	m.balance()
+}
+
+func (m *Machine) startAt(s *source, st *Start) {
+	logged, known := m.carried[s.id]
+	at := logged
+	switch {
+	case st.Committed >= 0 && !st.Ours:
+		at = st.Committed
+		m.Out.Rewound = append(m.Out.Rewound, Offset{s.topic, at})
+		m.note("%s/%d: an operator set the group's offset to %d (the log says %d): obeyed; receipts still hold", s.topic, m.cfg.Partition, at, logged)
+	case known:
+	case st.Committed >= 0:
+		at = st.Committed
+	case s.tier < 0 && m.cfg.StartAtEnd:
+		at = st.LogEnd
+	default:
+		at = st.LogStart
+	}
+	if at > st.LogEnd {
+		s.pauses.set(Truncated, true, m.now)
+		m.note("%s/%d: the start %d lies beyond the end of the log %d; the partition stays paused (truncated). If the topic was truncated or recreated on purpose, stop the group and set its offset by hand",
+			s.topic, m.cfg.Partition, at, st.LogEnd)
+		m.pause(s, Restoring, false)
+		return
+	}
+	if at < st.LogStart {
+		s.lost += st.LogStart - at
+		m.stats.Lost += st.LogStart - at
+		m.note("%s/%d: retention removed %d records before they were read (from %d to %d)", s.topic, m.cfg.Partition, st.LogStart-at, at, st.LogStart)
+		at = st.LogStart
+	}
+	delete(m.carried, s.id)
+	s.ready, s.next = true, at
+	m.Out.Start = append(m.Out.Start, Offset{s.topic, at})
+	m.pause(s, Restoring, false)
+}
+
+// OutOfRange tells that the broker refused to fetch at the place the partition was read to: retention passed it, or the
+// log was truncated. The partition waits until Proved says which.
+func (m *Machine) OutOfRange(topic string, now int64) {
+	m.now = now
+	if s := m.byTopic[topic]; s != nil && s.ready && !s.astray {
+		s.astray = true
+		m.pause(s, Restoring, true)
+		m.Out.Prove = m.Out.Prove || m.phase == running
+	}
+}
+
+// findAgain goes on where the log now begins, counting what retention took, or stops where it ends before our place.
+func (m *Machine) findAgain(s *source, st *Start) {
+	s.astray = false
+	if s.next > st.LogEnd {
+		m.pause(s, Truncated, true)
+		m.note("%s/%d was read up to %d, but ends at %d: truncated. The partition stays paused; stop the group and set its offset by hand", s.topic, m.cfg.Partition, s.next, st.LogEnd)
+	} else if s.next < st.LogStart {
+		m.note("%s/%d: retention removed %d records before they were read (from %d to %d)", s.topic, m.cfg.Partition, st.LogStart-s.next, s.next, st.LogStart)
+		s.lost += st.LogStart - s.next
+		m.stats.Lost += st.LogStart - s.next
+		s.next = st.LogStart
+	}
+	m.Out.Start = append(m.Out.Start, Offset{s.topic, s.next})
+	m.pause(s, Restoring, false)
+}
+
+func (m *Machine) note(format string, a ...any) {
+	m.Out.Notes = append(m.Out.Notes, fmt.Sprintf(format, a...))
+}
+
+// Hold sets or lifts a pause reason that the instance knows of: Layout, Lease, Stopped. Without a lease no attempt is
+// offered either (I12).
+func (m *Machine) Hold(r Reason, on bool, now int64) {
+	m.now = now
+	for _, s := range m.sources {
+		m.pause(s, r, on)
+	}
+	if r == Lease {
+		m.leased = !on
+	}
+}
+
+// pause sets a reason of one source and asks for the pause or resume that follows.
+func (m *Machine) pause(s *source, r Reason, on bool) {
+	if !s.pauses.set(r, on, m.now) || m.phase == gone {
+		return
+	}
+	if on {
+		m.Out.Pause = append(m.Out.Pause, s.topic)
+	} else {
+		m.Out.Resume = append(m.Out.Resume, s.topic)
+	}
+}
+
+// balance sets and lifts the reasons that follow from how much is held, with hysteresis: a partition paused for its budget
+// flows again when half of it is free, since each pause throws away what the client had fetched.
+func (m *Machine) balance() {
+	l := &m.cfg.Limits
+	for _, s := range m.sources {
+		if !s.ready {
+			continue
+		}
+		full, half, reason := s.held >= l.Records || s.bytes >= l.Bytes, s.held <= l.Records/2 && s.bytes <= l.Bytes/2, Backpressure
+		if s.tier >= 0 {
+			full, half, reason = s.held >= l.Tier || s.bytes >= l.TierB, s.held <= l.Tier/2 && s.bytes <= l.TierB/2, NotDue
+		}
+		if full {
+			m.pause(s, reason, true)
+		} else if half {
+			m.pause(s, reason, false)
+		}
+		if n := s.win.len(); n >= l.Ahead {
+			m.pause(s, Ahead, true)
+		} else if n <= l.Ahead/2 {
+			m.pause(s, Ahead, false)
+		}
+	}
+	m.balanceWrites()
+}
+
+// balanceWrites pauses everything while a write is refused: nothing above it can be committed, so reading on only
+// lengthens what a crash would rerun.
+func (m *Machine) balanceWrites() {
+	stuck := m.refused > 0 || m.segment != nil && m.segment.tries > 0
+	for _, s := range m.sources {
+		m.pause(s, UnackedWrites, stuck)
+	}
+}

@@ -1,0 +1,138 @@
+package task
+
+import (
+	"github.com/waybill-dev/waybill/dedupe"
+)
+
+// Tick is the heartbeat of a machine: it releases what is due, tries refused writes again and, if durable is set, sends
+// the next segment. Calls between ticks, at NextDue, leave durable unset.
+func (m *Machine) Tick(durable bool, now int64) {
+	m.now = now
+	if m.phase == gone {
+		return
+	}
+	m.retryWrites()
+	if m.phase == running {
+		m.release()
+		if m.leased {
+			m.unpark()
+		}
+		m.lookAtHeads()
+	}
+	if s := m.segment; s != nil && s.retryAt != 0 && s.retryAt <= m.now {
+		s.retryAt = 0
+		m.Out.Segment = s
+	}
+	if durable {
+		m.flush()
+	}
+	m.balance()
+	m.drained()
+}
+
+// flush sends a segment if none is on the way and there is something to say.
+func (m *Machine) flush() {
+	if m.segment != nil || m.phase != running && m.phase != draining {
+		return
+	}
+	seg := &Segment{Epoch: m.epoch, limit: m.seq}
+	moved := m.dirty
+	for _, s := range m.sources {
+		if !s.ready {
+			continue
+		}
+		at := s.frontier(seg.limit)
+		moved = moved || at != s.durable
+		seg.sources = append(seg.sources, sourceFrontier{s, at})
+		seg.Frontiers = append(seg.Frontiers, dedupe.Frontier{Topic: s.id, Offset: at})
+	}
+	if !moved && len(m.pending) == 0 {
+		return
+	}
+	for id, at := range m.carried { // a newer epoch's frontiers replace an older's: none may be left out
+		seg.Frontiers = append(seg.Frontiers, dedupe.Frontier{Topic: id, Offset: at})
+	}
+	m.dirty = false
+	seg.Receipts, m.pending = m.pending, nil
+	m.overlay, m.inFlight = m.inFlight, m.overlay
+	m.segment = seg
+	m.Out.Segment = seg
+}
+
+// SegmentAcked answers a segment: entries are its log records with their offsets, in order; first -1 means that the broker
+// acked without telling where. A segment that does not follow the last known offset reveals another writer: what it wrote
+// is read before anything is applied, run or committed. A refused segment is sent again as it is.
+func (m *Machine) SegmentAcked(seg *Segment, entries []*dedupe.Entry, err error, now int64) error {
+	m.now = now
+	if m.segment != seg {
+		return nil
+	}
+	if err != nil {
+		seg.tries++
+		seg.retryAt = m.now + m.backoff(seg.tries)
+		m.balance()
+		return nil
+	}
+	seg.tries = 0
+	next := m.cfg.Store.Position().Next
+	for _, e := range entries {
+		if e.Offset != next {
+			m.gapped = true
+			to := int64(-1)
+			if last := entries[len(entries)-1].Offset; last >= 0 {
+				to = last + 1
+			}
+			m.Out.Read = &Span{m.cfg.Store.Position().Next, to}
+			return nil
+		}
+		next++
+	}
+	for _, e := range entries {
+		if err := m.cfg.Store.Apply(e); err != nil {
+			return err
+		}
+	}
+	m.durable()
+	return nil
+}
+
+// gapRead ends the look into a gap: our own segment is folded with whatever stood before it.
+func (m *Machine) gapRead() {
+	if m.segment == nil {
+		return
+	}
+	if m.cfg.Store.Position().Epoch == m.epoch {
+		m.durable()
+		return
+	}
+	// A later owner: our receipts in that segment count, its frontiers are void. Own again, then claim them anew.
+	m.note("%s/%d: another instance took the task over at epoch %d while this one (epoch %d) still held it: owning again",
+		m.cfg.Topic, m.cfg.Partition, m.cfg.Store.Position().Epoch, m.epoch)
+	m.segment = nil
+	clear(m.inFlight)
+	m.dirty = true
+	if m.phase == draining { // not ours to claim any more
+		m.Abandon(m.now)
+		m.Out.Drained = true
+		return
+	}
+	m.phase, m.reown, m.Out.Own = owning, true, true
+}
+
+// durable ends a segment: its receipts are in the store, its frontiers in force.
+func (m *Machine) durable() {
+	seg := m.segment
+	m.segment = nil
+	clear(m.inFlight)
+	for _, f := range seg.sources {
+		if f.offset != f.src.durable {
+			f.src.durable = f.offset
+			m.Out.Commit = append(m.Out.Commit, Offset{f.src.topic, f.offset})
+		}
+	}
+	if m.phase == draining {
+		m.flush()
+	}
+	m.balance()
+	m.drained()
+}

@@ -1,0 +1,244 @@
+package task
+
+import (
+	"fmt"
+
+	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/dlq"
+	"github.com/waybill-dev/waybill/job"
+)
+
+// Outcomes takes back entries that were offered, each with its Outcome set.
+func (m *Machine) Outcomes(entries []*Entry, now int64) {
+	m.now = now
+	for _, e := range entries {
+		if e.state != offered {
+			continue
+		}
+		m.offered--
+		m.outcome(e)
+	}
+	if m.phase == gone {
+		m.late()
+		return
+	}
+	m.lookAtHeads()
+	m.balance()
+	m.drained()
+}
+
+func (m *Machine) outcome(e *Entry) {
+	o := &e.Outcome
+	if m.phase == gone { // only what is true whoever owns the task
+		if o.Verdict == job.VerdictDone {
+			m.pending = append(m.pending, m.receipt(e, dedupe.Done, 0, 0, job.CodeNone))
+		}
+		return
+	}
+	switch o.Verdict {
+	case job.VerdictDone:
+		m.stats.Done++
+		m.record(m.receipt(e, dedupe.Done, 0, e.env.Attempt, job.CodeNone))
+		m.settle(e)
+	case job.VerdictRetry:
+		m.retry(e)
+	case job.VerdictSnooze:
+		m.postpone(e, o.Delay, job.CodeSnoozed)
+	case job.VerdictDead:
+		d := dlq.Explicit
+		if o.Code == job.CodeDecode || o.Code == job.CodeContentType || o.Code == job.CodeUnknownVersion {
+			d = dlq.Undecodable
+		}
+		m.file(e, d, o.Code, o.Text)
+	case job.VerdictDiscard:
+		m.end(e, dedupe.Discarded, o.Code, o.Text)
+	default: // cancelled: not settled, no attempt burnt
+		m.stats.Cancelled++
+		m.stats.Attempts--
+		e.state = held
+		if m.phase != draining {
+			m.parked = append(m.parked, e)
+		}
+	}
+}
+
+// retry sends a failed job to a tier, or to the dead letters when its plan is used up.
+func (m *Machine) retry(e *Entry) {
+	env, p, o := &e.env, &e.Kind.Policy, &e.Outcome
+	first := env.FirstFailure
+	if first.IsZero() || env.LastCode == job.CodeUnknownKind || env.LastCode == job.CodeUnknownVersion {
+		first = m.time()
+	}
+	switch {
+	case env.Attempt >= p.MaxAttempts:
+		m.file(e, dlq.Exhausted, o.Code, o.Text)
+		return
+	case m.now-first.UnixNano() > int64(p.MaxAge):
+		m.file(e, dlq.TooOld, o.Code, o.Text)
+		return
+	}
+	d := o.Delay
+	if d == 0 {
+		d = m.cfg.Plan.Backoff(p.Backoff, env.Attempt, jitter(env.Identity, env.Attempt))
+	}
+	m.stats.Retried++
+	m.hopAfter(e, d, job.Stamp{Attempts: env.Attempt, First: first, Code: o.Code, Text: o.Text}, o.Code)
+}
+
+// jitter is a number in [0,1) that depends on the job and the attempt only, so that a replay of a history repeats it.
+func jitter(id job.Identity, attempt int) float64 {
+	h := (identityLane(id) ^ uint64(attempt)*0x9E3779B97F4A7C15) * 0xBF58476D1CE4E5B9
+	h ^= h >> 31
+	return float64(h>>11) / (1 << 53)
+}
+
+// hop sends a copy to a tier; the source is settled with a retrying receipt once it is acked.
+func (m *Machine) hop(e *Entry, tier int, stamp job.Stamp, code job.Code) {
+	env := &e.env
+	if env.Hop >= m.cfg.MaxHop {
+		m.file(e, dlq.TooOld, code, fmt.Sprintf("the job hopped %d times: %s", env.Hop, stamp.Text))
+		return
+	}
+	stamp.Hop, stamp.Gen, stamp.Origin = env.Hop+1, env.Generation, env.Origin
+	r := m.receipt(e, dedupe.Retrying, stamp.Hop, stamp.Attempts, code)
+	m.send(&Write{Entry: e, Dest: ToTier, Topic: m.cfg.Tiers[tier].Topic, Stamp: stamp, receipt: r, count: &m.stats.Hopped})
+}
+
+// file sends the job to the dead letters; it is settled with a dead receipt once that is acked. A conflict has no receipt:
+// the job it conflicts with is another.
+func (m *Machine) file(e *Entry, d dlq.Disposition, code job.Code, text string) {
+	env := &e.env
+	burnt := env.Attempt - 1
+	if d == dlq.Explicit || d == dlq.Exhausted || d == dlq.TooOld || d == dlq.Undecodable {
+		burnt = env.Attempt
+	}
+	first := env.FirstFailure
+	if first.IsZero() {
+		first = m.time()
+	}
+	w := &Write{Entry: e, Dest: ToDeadLetters, Disposition: d, Code: code, Text: text, Attempts: burnt, First: first, Last: m.time(),
+		receipt: m.receipt(e, dedupe.Dead, 0, burnt, code), count: &m.stats.Dead}
+	if d == dlq.Conflict {
+		w.silent, w.count = true, &m.stats.Conflict
+	}
+	m.send(w)
+}
+
+// end settles a job for good without a letter: an audit entry is acked first.
+func (m *Machine) end(e *Entry, s dedupe.State, code job.Code, text string) {
+	w := &Write{Entry: e, Dest: ToAudit, Action: "discard", Code: code, Text: text, Attempts: e.env.Attempt,
+		receipt: m.receipt(e, s, 0, e.env.Attempt, code), count: &m.stats.Discarded}
+	if s == dedupe.Expired {
+		w.Action, w.Attempts, w.count = "expire", e.env.Attempt-1, &m.stats.Expired
+	}
+	m.send(w)
+}
+
+func (m *Machine) send(w *Write) {
+	w.Entry.state, w.Entry.write = writing, w
+	m.writing++
+	m.Out.Writes = append(m.Out.Writes, w)
+}
+
+// WriteResult says how a Write ended.
+type WriteResult uint8
+
+// The results.
+const (
+	Acked    WriteResult = iota
+	TooLarge             // refused for its size by the client or the broker
+	Refused              // anything else: it is tried again until it is acked or the task is lost
+)
+
+// Written answers a Write.
+func (m *Machine) Written(w *Write, res WriteResult, now int64) {
+	m.now = now
+	e := w.Entry
+	if e.write != w || m.phase == gone {
+		return
+	}
+	switch {
+	case res == Acked:
+		m.forget(w)
+		*w.count++
+		if !w.silent {
+			m.record(w.receipt)
+		}
+		m.settle(e)
+	case res == TooLarge && w.Dest == ToTier:
+		m.forget(w)
+		text := "the copy is too large for " + w.Topic + ": raise its max.message.bytes; last failure: " + w.Stamp.Text
+		m.file(e, dlq.TooLarge, job.CodeTooLarge, text)
+	case res == TooLarge && w.Dest == ToDeadLetters && !w.Truncated:
+		w.Truncated = true
+		m.Out.Writes = append(m.Out.Writes, w)
+	default:
+		if w.tries++; w.tries == 1 {
+			m.refused++
+		}
+		w.retryAt = m.now + m.backoff(w.tries)
+		m.again = append(m.again, w)
+	}
+	m.lookAtHeads()
+	m.balance()
+	m.drained()
+}
+
+func (m *Machine) backoff(tries int) int64 {
+	return int64(min(m.cfg.RetryWrite<<min(tries-1, 10), 30*m.cfg.RetryWrite))
+}
+
+func (m *Machine) forget(w *Write) {
+	w.Entry.write = nil
+	m.writing--
+	if w.tries > 0 {
+		m.refused--
+	}
+}
+
+func (m *Machine) receipt(e *Entry, s dedupe.State, hop uint32, burnt int, code job.Code) dedupe.Receipt {
+	env := &e.env
+	r := dedupe.Receipt{Identity: env.Identity, Gen: env.Generation, Hop: hop, State: s, Attempt: uint32(max(burnt, 0)),
+		Origin: env.Origin.Offset, Digest: env.Digest, Code: code}
+	if env.Key != nil {
+		r.KeyHash = job.KeyHash(env.Key)
+	}
+	return r
+}
+
+// record puts a receipt where it is seen at once and where the next segment takes it.
+func (m *Machine) record(r dedupe.Receipt) {
+	m.pending = append(m.pending, r)
+	if old, ok := m.overlay[r.Identity]; ok {
+		r = dedupe.Join(old, r)
+	}
+	m.overlay[r.Identity] = r
+}
+
+// settle ends an entry. Its slot takes its place in the order of settling, by which a frontier knows that the receipt it
+// rests on was in the segment.
+func (m *Machine) settle(e *Entry) {
+	e.state = settled
+	m.seq++
+	s := e.src
+	s.win.settle(e.index, m.seq)
+	s.held--
+	s.bytes -= e.size
+	m.stats.settled(s, e.size)
+	m.leave(e)
+}
+
+// retryWrites asks again for what was refused and is to be tried now.
+func (m *Machine) retryWrites() {
+	waiting := m.again[:0]
+	for _, w := range m.again {
+		if w.retryAt <= m.now {
+			w.retryAt = 0
+			m.Out.Writes = append(m.Out.Writes, w)
+		} else {
+			waiting = append(waiting, w)
+		}
+	}
+	clear(m.again[len(waiting):])
+	m.again = waiting
+}

@@ -1,0 +1,153 @@
+package task
+
+import (
+	"strings"
+	"time"
+
+	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/retrytopics"
+)
+
+// Reason says why a partition is paused. Reasons form a set: a partition flows when the set is empty.
+type Reason uint8
+
+// The reasons, in the order in which they are shown.
+const (
+	Restoring     Reason = iota // the receipts are being read; ends with the restore
+	Backpressure                // the task holds as much as its budget allows; ends when half of it is finished
+	Ahead                       // too many finished jobs above an unfinished one; ends when that one finishes
+	NotDue                      // the tier holds as many waiting jobs as it may; ends when some are due
+	UnackedWrites               // a copy, letter, audit entry or receipt cannot be written; ends when it is acked
+	Layout                      // the partition is not in the layout; ends when an operator grows it
+	Truncated                   // the start lies beyond the end of the log; an operator must reset the group's offset
+	Lease                       // the instance cannot prove that it is still a member; ends with the next heartbeat
+	Stopped                     // the log or the task is in a state only an operator can mend; see the text
+	reasons
+)
+
+var reasonText = [reasons]string{"restoring", "backpressure", "ahead", "not_due", "unacked_writes", "layout", "truncated", "lease", "stopped"}
+
+// String is the reason's name as shown by the CLI and the status page.
+func (r Reason) String() string {
+	if r < reasons {
+		return reasonText[r]
+	}
+	return "unknown"
+}
+
+// pauses is a set of reasons, each with its since-when.
+type pauses struct {
+	bits  uint16
+	since [reasons]int64
+}
+
+// set puts r into the set or takes it out and reports whether the set became, or ceased to be, empty.
+func (p *pauses) set(r Reason, on bool, now int64) (flipped bool) {
+	bit := uint16(1) << r
+	if on == (p.bits&bit != 0) {
+		return false
+	}
+	was := p.bits
+	p.bits ^= bit
+	if on {
+		p.since[r] = now
+	}
+	return (was == 0) != (p.bits == 0)
+}
+
+func (p *pauses) has(r Reason) bool { return p.bits&(1<<r) != 0 }
+
+// PauseReason is one reason of one partition.
+type PauseReason struct {
+	Reason Reason
+	Since  time.Time
+}
+
+func (p *pauses) list() (out []PauseReason) {
+	for r := range reasons {
+		if p.has(r) {
+			out = append(out, PauseReason{r, time.Unix(0, p.since[r])})
+		}
+	}
+	return out
+}
+
+func (p *pauses) String() string {
+	var s []string
+	for _, r := range p.list() {
+		s = append(s, r.Reason.String())
+	}
+	return strings.Join(s, ",")
+}
+
+// source is one partition the task reads: of the job topic (tier -1) or of a tier.
+type source struct {
+	topic string
+	id    dedupe.TopicID
+	tier  int // -1 for the job topic, else its place among the machine's sources
+	delay time.Duration
+
+	ready   bool  // next is known and fetching was started there
+	astray  bool  // the broker says that next is outside the log: to be looked up again
+	next    int64 // offset after the last record read
+	durable int64 // frontier of the last acked segment, -1 before the first
+	lost    int64 // records below the log start that were never read
+	win     window
+	held    int // entries not settled
+	bytes   int
+	pauses  pauses
+	due     retrytopics.DelayQueue[*Entry]
+}
+
+// frontier is the offset below which everything is settled in a segment up to limit.
+func (s *source) frontier(limit uint64) int64 {
+	s.win.advance(limit)
+	if o, ok := s.win.first(); ok {
+		return o
+	}
+	return s.next
+}
+
+// slot is one record read and not yet below the frontier.
+type slot struct {
+	offset int64
+	seq    uint64 // 0 until settled, then the place in the order of settling
+}
+
+// window is the records of one source from the frontier on, in offset order. A settled entry leaves only its slot here,
+// so that one slow job does not keep the payloads of all that finished after it.
+type window struct {
+	slots []slot
+	head  int
+	base  uint64 // index of slots[0]
+}
+
+func (w *window) push(offset int64) (index uint64) {
+	w.slots = append(w.slots, slot{offset: offset})
+	return w.base + uint64(len(w.slots)-1)
+}
+
+func (w *window) settle(index, seq uint64) { w.slots[index-w.base].seq = seq }
+
+func (w *window) advance(limit uint64) {
+	for w.head < len(w.slots) && w.slots[w.head].seq != 0 && w.slots[w.head].seq <= limit {
+		w.head++
+	}
+	if w.head == len(w.slots) {
+		w.base += uint64(w.head)
+		w.slots, w.head = w.slots[:0], 0
+	} else if w.head > 1024 && w.head > len(w.slots)/2 {
+		n := copy(w.slots, w.slots[w.head:])
+		w.base += uint64(w.head)
+		w.slots, w.head = w.slots[:n], 0
+	}
+}
+
+func (w *window) first() (int64, bool) {
+	if w.head < len(w.slots) {
+		return w.slots[w.head].offset, true
+	}
+	return 0, false
+}
+
+func (w *window) len() int { return len(w.slots) - w.head }

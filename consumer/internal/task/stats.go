@@ -1,0 +1,78 @@
+package task
+
+import "time"
+
+// Stats counts what became of the records of one task in this ownership. Every record read is in exactly one of Done,
+// Hopped, Dead, Discarded, Expired, Duplicate, Stale, Conflict or still held.
+type Stats struct {
+	Read, Bytes        int64
+	Held, HeldBytes    int64
+	Done               int64
+	Hopped             int64 // moved to a tier: retried, snoozed, scheduled, unknown
+	Dead               int64
+	Discarded, Expired int64
+	Duplicate, Stale   int64
+	Conflict           int64
+	Lost               int64 // removed by retention before they were read
+	Attempts, Retried  int64
+	Cancelled          int64
+}
+
+// Settled is the sum of all ends.
+func (s *Stats) Settled() int64 {
+	return s.Done + s.Hopped + s.Dead + s.Discarded + s.Expired + s.Duplicate + s.Stale + s.Conflict
+}
+
+func (s *Stats) admitted(_ *source, size int) {
+	s.Read++
+	s.Held++
+	s.Bytes += int64(size)
+	s.HeldBytes += int64(size)
+}
+
+func (s *Stats) settled(_ *source, size int) {
+	s.Held--
+	s.HeldBytes -= int64(size)
+}
+
+// SourceStatus is one partition as the status page shows it.
+type SourceStatus struct {
+	Topic    string
+	Next     int64
+	Frontier int64 // durable
+	Held     int
+	Waiting  int // of those: not due
+	Pauses   []PauseReason
+}
+
+// Status is a task as the status page shows it.
+type Status struct {
+	Topic     string
+	Partition int32
+	Phase     string
+	Epoch     int64
+	Receipts  int
+	Offered   int
+	Writes    int
+	Stats     Stats
+	Sources   []SourceStatus
+}
+
+// Status describes the machine as it is now.
+func (m *Machine) Status() Status {
+	st := Status{Topic: m.cfg.Topic, Partition: m.cfg.Partition, Phase: phaseText[m.phase], Epoch: m.epoch, Receipts: m.cfg.Store.Len(),
+		Offered: m.offered, Writes: m.writing, Stats: m.stats}
+	for _, s := range m.sources {
+		st.Sources = append(st.Sources, SourceStatus{Topic: s.topic, Next: s.next, Frontier: s.durable, Held: s.held,
+			Waiting: s.due.Len(), Pauses: s.pauses.list()})
+	}
+	return st
+}
+
+// Stats returns the counters.
+func (m *Machine) Stats() Stats { return m.stats }
+
+// Expire forgets receipts older than the window; the shard calls it now and then.
+func (m *Machine) Expire(window time.Duration, now int64) {
+	m.cfg.Store.Expire(time.Unix(0, now).Add(-window))
+}

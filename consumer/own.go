@@ -1,0 +1,271 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
+
+	"github.com/waybill-dev/waybill/consumer/internal/commit"
+	"github.com/waybill-dev/waybill/consumer/internal/task"
+	"github.com/waybill-dev/waybill/dedupe"
+)
+
+const tryAgain = 250 * time.Millisecond // before a failed step of an ownership is repeated
+
+// own writes the ownership record of a task; the offset at which it lands is the epoch.
+func (c *Consumer) own(h *handle) {
+	member, generation := c.group.GroupMetadata()
+	owner := dedupe.Owner{Instance: c.cfg.Instance, Process: c.process, Member: member, Group: c.cfg.Group, Generation: generation,
+		Intake: int64(c.limits().Records)}
+	r := &kgo.Record{Topic: h.topic.receipts, Partition: h.key.partition, Value: dedupe.AppendOwner(nil, &owner)}
+	c.writer.Produce(c.writing, r, func(r *kgo.Record, err error) {
+		seen := time.Now()
+		if err != nil {
+			c.complain("ownership record", zap.String("topic", r.Topic), zap.Int32("partition", r.Partition), zap.Error(err))
+			c.later(tryAgain, func() {
+				h.shard.post(h, func(m *task.Machine, now int64) {
+					if m.Owning() {
+						c.own(h)
+					}
+				})
+			})
+			return
+		}
+		offset := r.Offset
+		h.shard.post(h, func(m *task.Machine, now int64) { h.ownedAt = seen; m.Owned(offset, now) })
+	})
+}
+
+// read feeds a span of the log to a machine, in the background, a few tasks at a time.
+func (c *Consumer) read(h *handle, span task.Span) {
+	c.spawn(func(ctx context.Context) {
+		select {
+		case c.restores <- struct{}{}:
+			defer func() { <-c.restores }()
+		case <-ctx.Done():
+			return
+		}
+		for !h.gone.Load() {
+			err := c.readOnce(ctx, h, span)
+			if err == nil || ctx.Err() != nil {
+				return
+			}
+			var version *dedupe.VersionError
+			if errors.As(err, &version) || errors.Is(err, dedupe.ErrTruncated) {
+				c.log.Error("the receipt log cannot be read; the task stays paused", zap.String("task", h.name()), zap.Error(err))
+				h.shard.post(h, func(m *task.Machine, now int64) { m.Hold(task.Stopped, true, now) })
+				return
+			}
+			c.complain("restore", zap.String("task", h.name()), zap.Error(err))
+			if !sleep(ctx, tryAgain) {
+				return
+			}
+		}
+	})
+}
+
+func (c *Consumer) readOnce(ctx context.Context, h *handle, span task.Span) error {
+	if span.To < 0 {
+		ends, err := c.adm.ListEndOffsets(ctx, h.topic.receipts)
+		if err != nil {
+			return err
+		}
+		end, ok := ends.Lookup(h.topic.receipts, h.key.partition)
+		if !ok || end.Err != nil {
+			return errors.Join(errors.New("the end of the receipt log is not known"), end.Err)
+		}
+		span.To = end.Offset
+	}
+	var batch []*dedupe.Entry
+	var failed error
+	hand := func() {
+		entries := batch
+		batch = nil
+		h.shard.ask(h, func(m *task.Machine, now int64) { failed = errors.Join(failed, m.Entries(entries)) })
+	}
+	err := c.reader.Read(ctx, h.topic.receipts, h.key.partition, span.From, span.To, func(e *dedupe.Entry) error {
+		if e.Owner != nil && e.Offset == span.To-1 && !h.ownedAt.IsZero() {
+			c.clock.sample(e.Time, h.ownedAt)
+		}
+		if batch = append(batch, e); len(batch) == 128 {
+			hand()
+		}
+		return failed
+	})
+	if hand(); err == nil {
+		err = failed
+	}
+	if err == nil {
+		h.shard.ask(h, func(m *task.Machine, now int64) { m.ReadDone(now) })
+	}
+	return err
+}
+
+// prover proves membership for tasks that ask, and looks up where their partitions start: one heartbeat and one look at
+// the cluster for all that wait.
+type prover struct {
+	c    *Consumer
+	asks chan *handle
+}
+
+func (p *prover) ask(h *handle) {
+	select {
+	case p.asks <- h:
+	default: // full: never block a shard
+		p.c.spawn(func(ctx context.Context) {
+			select {
+			case p.asks <- h:
+			case <-ctx.Done():
+			}
+		})
+	}
+}
+
+func (p *prover) run(ctx context.Context) {
+	var waiting []*handle
+	for {
+		if len(waiting) == 0 {
+			select {
+			case h := <-p.asks:
+				waiting = append(waiting, h)
+			case <-ctx.Done():
+				return
+			}
+		}
+		for more := true; more; {
+			select {
+			case h := <-p.asks:
+				waiting = append(waiting, h)
+			default:
+				more = false
+			}
+		}
+		waiting = p.prove(ctx, waiting)
+		if len(waiting) > 0 && !sleep(ctx, tryAgain) {
+			return
+		}
+	}
+}
+
+// prove returns the handles that must be proved again because the cluster did not answer.
+func (p *prover) prove(ctx context.Context, hs []*handle) []*handle {
+	live := hs[:0]
+	for _, h := range hs {
+		if !h.gone.Load() {
+			live = append(live, h)
+		}
+	}
+	if len(live) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	member, err := p.heartbeat(ctx)
+	if err == nil && member == "" {
+		for _, h := range live {
+			h.shard.post(h, func(m *task.Machine, now int64) { m.Proved(false, nil, now) })
+		}
+		return nil
+	}
+	var at places
+	if err == nil {
+		at, err = p.c.places(ctx, live)
+	}
+	if err != nil {
+		p.c.complain("membership proof", zap.Error(err))
+		return live
+	}
+	for _, h := range live {
+		starts, mine := at.of(h), h.member == member
+		h.shard.post(h, func(m *task.Machine, now int64) { m.Proved(mine, starts, now) })
+	}
+	return nil
+}
+
+// heartbeat returns the member id under which the group accepts us, empty when it does not.
+func (p *prover) heartbeat(ctx context.Context) (string, error) {
+	member, generation := p.c.group.GroupMetadata()
+	if member == "" || generation < 0 {
+		return "", errors.New("not in the group at the moment")
+	}
+	req := kmsg.NewPtrHeartbeatRequest()
+	req.Group, req.MemberID, req.Generation = p.c.cfg.Group, member, generation
+	if p.c.cfg.StaticID != "" {
+		req.InstanceID = &p.c.cfg.StaticID
+	}
+	resp, err := req.RequestWith(ctx, p.c.group)
+	if err != nil {
+		return "", err
+	}
+	switch err := kerr.ErrorForCode(resp.ErrorCode); {
+	case err == nil, errors.Is(err, kerr.RebalanceInProgress):
+		return member, nil
+	case errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.FencedInstanceID):
+		return "", nil
+	default: // a generation just passed: look again
+		return "", err
+	}
+}
+
+// places is what the cluster knows of the partitions of some tasks.
+type places struct {
+	committed   kadm.OffsetResponses
+	start, ends kadm.ListedOffsets
+}
+
+func (c *Consumer) places(ctx context.Context, hs []*handle) (at places, err error) {
+	seen := map[string]bool{}
+	var topics []string
+	for _, h := range hs {
+		for _, t := range h.topic.all() {
+			if !seen[t] {
+				seen[t] = true
+				topics = append(topics, t)
+			}
+		}
+	}
+	if at.committed, err = c.adm.FetchOffsetsForTopics(ctx, c.cfg.Group, topics...); err != nil {
+		return at, err
+	}
+	if err = at.committed.Error(); err != nil {
+		return at, err
+	}
+	if at.start, err = c.adm.ListStartOffsets(ctx, topics...); err != nil {
+		return at, err
+	}
+	at.ends, err = c.adm.ListEndOffsets(ctx, topics...)
+	return at, err
+}
+
+func (p *places) of(h *handle) (out []task.Start) {
+	for _, t := range h.topic.all() {
+		start, ok1 := p.start.Lookup(t, h.key.partition)
+		end, ok2 := p.ends.Lookup(t, h.key.partition)
+		if !ok1 || !ok2 || start.Err != nil || end.Err != nil {
+			continue
+		}
+		s := task.Start{Topic: t, Committed: -1, LogStart: start.Offset, LogEnd: end.Offset}
+		if o, ok := p.committed.Lookup(t, h.key.partition); ok && o.Err == nil && o.At >= 0 {
+			s.Committed, s.Ours = o.At, o.Metadata == commit.Metadata
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

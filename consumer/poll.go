@@ -1,0 +1,164 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+
+	"github.com/waybill-dev/waybill/consumer/internal/task"
+	"github.com/waybill-dev/waybill/job"
+)
+
+// poller takes fetches and hands each partition's batch to the shard of its task. It never waits for work, and it never
+// blocks a rebalance: the client's BlockRebalanceOnPoll would also block polling while a callback drains, which would stop
+// the tasks that do not move. Instead a callback that gives partitions up calls barrier, after which no batch fetched
+// before it can still be on its way to a shard.
+type poller struct {
+	c *Consumer
+
+	mu        sync.Mutex
+	interrupt context.CancelFunc // of the poll in progress
+	wanted    bool               // a barrier waits
+	turned    chan struct{}      // closed at the end of each turn
+	stopped   bool
+}
+
+func newPoller(c *Consumer) *poller { return &poller{c: c, turned: make(chan struct{})} }
+
+// run polls until ctx ends.
+func (p *poller) run(ctx context.Context) {
+	defer p.finish()
+	backoff := time.NewTimer(0)
+	defer backoff.Stop()
+	for ctx.Err() == nil {
+		fetches := p.c.group.PollFetches(p.begin(ctx))
+		got := p.dispatch(fetches)
+		p.turn()
+		if errs := p.errors(fetches); errs && !got { // a fatal partition error comes back at once, each time
+			backoff.Reset(100 * time.Millisecond)
+			select {
+			case <-backoff.C:
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+func (p *poller) begin(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.interrupt != nil {
+		p.interrupt()
+	}
+	p.interrupt = cancel
+	if p.wanted {
+		cancel()
+	}
+	return ctx
+}
+
+func (p *poller) turn() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wanted = false
+	close(p.turned)
+	p.turned = make(chan struct{})
+}
+
+func (p *poller) finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopped = true
+	if p.interrupt != nil {
+		p.interrupt()
+	}
+	close(p.turned)
+}
+
+// barrier returns when everything polled before the call has reached its shard's inbox.
+func (p *poller) barrier() {
+	p.mu.Lock()
+	if p.stopped {
+		p.mu.Unlock()
+		return
+	}
+	p.wanted = true
+	if p.interrupt != nil {
+		p.interrupt()
+	}
+	turned := p.turned
+	p.mu.Unlock()
+	<-turned
+}
+
+func (p *poller) dispatch(fetches kgo.Fetches) (got bool) {
+	seen := time.Now()
+	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+		if len(f.Records) == 0 {
+			return
+		}
+		got = true
+		h := p.c.handleOf(f.Topic, f.Partition)
+		if h == nil {
+			return
+		}
+		records := convert(f.Records)
+		if last := f.Records[len(f.Records)-1]; f.Topic != h.key.topic && last.Attrs.TimestampType() == 1 {
+			p.c.clock.sample(last.Timestamp, seen)
+		}
+		topic := f.Topic
+		h.shard.post(h, func(m *task.Machine, now int64) { m.Records(topic, records, now) })
+	})
+	return got
+}
+
+// Headers of the client and of jobs have one layout; this conversion would not compile if they had not.
+var _ = job.Header(kgo.RecordHeader{})
+
+func jobHeaders(h []kgo.RecordHeader) []job.Header { return *(*[]job.Header)(unsafe.Pointer(&h)) }
+func recordHeaders(h []job.Header) []kgo.RecordHeader {
+	return *(*[]kgo.RecordHeader)(unsafe.Pointer(&h))
+}
+
+// native lets a handler reach the record behind its job.
+type native kgo.Record
+
+func (n *native) As(target any) bool {
+	if r, ok := target.(**kgo.Record); ok {
+		*r = (*kgo.Record)(n)
+		return true
+	}
+	return false
+}
+
+func convert(in []*kgo.Record) []task.Record {
+	out := make([]task.Record, len(in))
+	for i, r := range in {
+		out[i] = task.Record{Offset: r.Offset, Time: r.Timestamp, Key: r.Key, Value: r.Value, Headers: jobHeaders(r.Headers), Native: (*native)(r)}
+	}
+	return out
+}
+
+// errors looks at what the poll complained of and reports whether it did.
+func (p *poller) errors(fetches kgo.Fetches) (any bool) {
+	fetches.EachError(func(topic string, partition int32, err error) {
+		if errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
+			return
+		}
+		any = true
+		if errors.Is(err, kerr.OffsetOutOfRange) {
+			if h := p.c.handleOf(topic, partition); h != nil {
+				h.shard.post(h, func(m *task.Machine, now int64) { m.OutOfRange(topic, now) })
+			}
+		}
+		p.c.complain("fetch", zap.String("topic", topic), zap.Int32("partition", partition), zap.Error(err))
+	})
+	return any
+}

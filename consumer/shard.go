@@ -1,0 +1,220 @@
+package consumer
+
+import (
+	"sync"
+	"time"
+
+	"github.com/waybill-dev/waybill/consumer/internal/task"
+)
+
+// shard is one goroutine that owns the machines of some tasks. Inputs come through its inbox, which never blocks whoever
+// posts; after each round of inputs it carries out the effects of the machines that were touched.
+type shard struct {
+	c    *Consumer
+	wake chan struct{}
+	stop chan struct{}
+	wg   sync.WaitGroup
+
+	mu    sync.Mutex
+	inbox []input
+
+	// below: the goroutine's own
+	handles map[*handle]struct{}
+	touched []*handle
+	leased  bool
+	expired int64
+}
+
+type input struct {
+	h     *handle
+	apply func(m *task.Machine, now int64)
+}
+
+func newShard(c *Consumer) *shard {
+	s := &shard{c: c, wake: make(chan struct{}, 1), stop: make(chan struct{}), handles: map[*handle]struct{}{}}
+	s.wg.Add(1)
+	go s.run()
+	return s
+}
+
+// post queues an input for the machine of h.
+func (s *shard) post(h *handle, apply func(m *task.Machine, now int64)) {
+	s.mu.Lock()
+	s.inbox = append(s.inbox, input{h, apply})
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// ask posts an input and waits until it was applied, with its effects carried out.
+func (s *shard) ask(h *handle, apply func(m *task.Machine, now int64)) {
+	done := make(chan struct{})
+	s.post(h, func(m *task.Machine, now int64) { apply(m, now); s.post(h, func(*task.Machine, int64) { close(done) }) })
+	select {
+	case <-done:
+	case <-s.stop:
+	}
+}
+
+// close ends the goroutine; inputs posted later are ignored.
+func (s *shard) close() {
+	close(s.stop)
+	s.wg.Wait()
+}
+
+func (s *shard) run() {
+	defer s.wg.Done()
+	timer := time.NewTimer(s.c.cfg.Tick)
+	defer timer.Stop()
+	next := s.c.clock.now() + int64(s.c.cfg.Tick)
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-s.wake:
+		case <-timer.C:
+		}
+		s.drainInbox()
+		now := s.c.clock.now()
+		if now >= next {
+			next = now + int64(s.c.cfg.Tick)
+			s.tick(now)
+		} else {
+			s.due(now)
+		}
+		timer.Reset(time.Duration(max(0, s.nextWake(next)-s.c.clock.now())))
+	}
+}
+
+func (s *shard) drainInbox() {
+	s.mu.Lock()
+	inbox := s.inbox
+	s.inbox = nil
+	s.mu.Unlock()
+	if len(inbox) == 0 {
+		return
+	}
+	now := s.c.clock.now()
+	for i := range inbox {
+		h := inbox[i].h
+		inbox[i].apply(h.m, now)
+		if len(s.touched) == 0 || s.touched[len(s.touched)-1] != h {
+			s.touched = append(s.touched, h)
+		}
+	}
+	s.carryAll()
+}
+
+func (s *shard) carryAll() {
+	for _, h := range s.touched {
+		s.carry(h)
+	}
+	clear(s.touched)
+	s.touched = s.touched[:0]
+}
+
+// tick moves every machine on, and tells them when the lease ended or came back.
+func (s *shard) tick(now int64) {
+	leased := s.c.lease.valid()
+	expire := now-s.expired > int64(s.c.cfg.Window/8)
+	if expire {
+		s.expired = now
+	}
+	for h := range s.handles {
+		if leased != h.leased {
+			s.setLease(h, leased, now)
+		}
+		if expire {
+			h.m.Expire(s.c.cfg.Window, now)
+		}
+		h.m.Tick(true, now)
+		s.touched = append(s.touched, h)
+	}
+	s.carryAll()
+}
+
+func (s *shard) setLease(h *handle, leased bool, now int64) {
+	h.leased = leased
+	if leased {
+		if !h.stopped.Load() {
+			h.attempts.Store(newAttempts())
+		}
+	} else {
+		h.attempts.Load().cancel()
+	}
+	h.m.Hold(task.Lease, !leased, now)
+}
+
+// due serves the machines that have something to release before the next tick.
+func (s *shard) due(now int64) {
+	for h := range s.handles {
+		if at := h.m.NextDue(); at != 0 && at <= now {
+			h.m.Tick(false, now)
+			s.touched = append(s.touched, h)
+		}
+	}
+	s.carryAll()
+}
+
+func (s *shard) nextWake(tick int64) int64 {
+	for h := range s.handles {
+		if at := h.m.NextDue(); at != 0 && at < tick {
+			tick = at
+		}
+	}
+	return tick
+}
+
+// carry does what a machine wants done.
+func (s *shard) carry(h *handle) {
+	f := &h.m.Out
+	c := s.c
+	if f.Own {
+		c.own(h)
+	}
+	if f.Read != nil {
+		c.read(h, *f.Read)
+	}
+	if f.Prove {
+		c.prover.ask(h)
+	}
+	c.fetch.apply(h, f)
+	for i := 0; i < len(f.Run); {
+		class := f.Run[i].Kind.Class
+		j := i + 1
+		for j < len(f.Run) && f.Run[j].Kind.Class == class {
+			j++
+		}
+		c.pools[class].Submit(f.Run[i:j])
+		i = j
+	}
+	for _, w := range f.Writes {
+		c.write(h, w)
+	}
+	if f.Segment != nil {
+		c.segment(h, f.Segment)
+	}
+	if f.Late != nil {
+		c.late(h, f.Late)
+	}
+	s.report(h, f)
+	drained := f.Drained
+	f.Reset()
+	if drained && !h.done {
+		h.done = true
+		close(h.drained)
+	}
+	if h.done && h.m.Gone() && h.m.Idle() {
+		delete(s.handles, h)
+	}
+}
+
+// finish marks a handle as let go, so that it is forgotten once its last attempt is back.
+func (s *shard) finish(h *handle) {
+	if !h.done {
+		h.done = true
+		close(h.drained)
+	}
+}

@@ -1,0 +1,127 @@
+package consumer
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/waybill-dev/waybill/consumer/internal/task"
+)
+
+// Ready is nil while the instance is a member of its group and not draining; the error says what is missing. It is never
+// about a downstream.
+func (c *Consumer) Ready() error {
+	switch {
+	case c.draining.Load():
+		return errors.New("draining")
+	case !c.joined.Load():
+		return errors.New("not yet a member of group " + c.cfg.Group)
+	case !c.lease.valid():
+		return errors.New("no heartbeat was answered within the session timeout")
+	}
+	return nil
+}
+
+// TaskStatus is one task as this instance sees it.
+type TaskStatus = task.Status
+
+// Status is what an instance does.
+type Status struct {
+	Instance string        `json:"instance"`
+	Group    string        `json:"group"`
+	Ready    string        `json:"ready"` // "yes", or what is missing
+	Skew     time.Duration `json:"clock_skew"`
+	Tasks    []TaskStatus  `json:"tasks"`
+	Pools    []PoolStatus  `json:"pools"`
+}
+
+// PoolStatus is the load of one class.
+type PoolStatus struct {
+	Class   string `json:"class"`
+	Workers int    `json:"workers"`
+	Running int    `json:"running"`
+	Waiting int    `json:"waiting"`
+}
+
+// Status gathers what every task does; it takes as long as the busiest shard needs for one round.
+func (c *Consumer) Status() Status {
+	s := Status{Instance: c.cfg.Instance, Group: c.cfg.Group, Ready: "yes"}
+	if err := c.Ready(); err != nil {
+		s.Ready = err.Error()
+	}
+	s.Skew, _ = c.clock.skew()
+	c.mu.Lock()
+	hs := make([]*handle, 0, len(c.handles))
+	for _, h := range c.handles {
+		hs = append(hs, h)
+	}
+	pools := c.pools
+	c.mu.Unlock()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, h := range hs {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			h.shard.ask(h, func(m *task.Machine, _ int64) {
+				mu.Lock()
+				defer mu.Unlock()
+				s.Tasks = append(s.Tasks, m.Status())
+			})
+		}()
+	}
+	wg.Wait()
+	for class, i := range c.classes {
+		if i < len(pools) {
+			running, waiting := pools[i].Load()
+			s.Pools = append(s.Pools, PoolStatus{class, c.workers[i], running, waiting})
+		}
+	}
+	return s
+}
+
+// Handler serves /healthz (200 while the process works), /readyz (200 or 503 with the reason) and /status (JSON).
+func (c *Consumer) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := c.Ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = w.Write([]byte("ready\n"))
+	})
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(c.Status())
+	})
+	return mux
+}
+
+// complaints keeps one line a second per subject out of the log's way: a refused partition fails thousands of times a second.
+type complaints struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+func (c *Consumer) complain(what string, fields ...zap.Field) {
+	key := what
+	for _, f := range fields {
+		if f.Key == "topic" || f.Key == "task" {
+			key += " " + f.String
+		}
+	}
+	c.complaints.mu.Lock()
+	defer c.complaints.mu.Unlock()
+	if c.complaints.last == nil {
+		c.complaints.last = map[string]time.Time{}
+	}
+	if now := time.Now(); now.Sub(c.complaints.last[key]) >= time.Second {
+		c.complaints.last[key] = now
+		c.log.Warn(what+" failed; trying again", fields...)
+	}
+}

@@ -1,0 +1,154 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/waybill-dev/waybill/consumer/internal/task"
+	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/retrytopics"
+)
+
+// topic is a job topic and the engine topics that belong to it, as found at start.
+type topic struct {
+	name        string
+	id          dedupe.TopicID
+	defaultKind string
+	spread      uint32 // so that partitions of several topics fall on different shards
+	layout      int32  // partitions that every engine topic has
+	tiers       []tier // every tier ever made, read until drained
+	targets     []task.Tier
+	receipts    string
+	letters     string
+	letterParts int32
+}
+
+type tier struct {
+	name  string
+	id    dedupe.TopicID
+	delay time.Duration
+}
+
+func (t *topic) tier(name string) *tier {
+	for i := range t.tiers {
+		if t.tiers[i].name == name {
+			return &t.tiers[i]
+		}
+	}
+	return nil
+}
+
+// all is every topic the group reads for this job topic.
+func (t *topic) all() []string {
+	out := []string{t.name}
+	for i := range t.tiers {
+		out = append(out, t.tiers[i].name)
+	}
+	return out
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// owners maps partitions to the handle that reads them; reads are lock-free.
+type owners struct{ sync.Map }
+
+func (o *owners) letGo(h *handle) {
+	for _, p := range h.parts {
+		o.CompareAndDelete(p, h)
+	}
+}
+
+// prepare checks, or makes, the topics and learns their ids.
+func (c *Consumer) prepare(ctx context.Context) error {
+	ever, err := c.setUp(ctx)
+	if err != nil {
+		return err
+	}
+	found, err := c.adm.ListTopics(ctx)
+	if err != nil {
+		return fmt.Errorf("list topics: %w", err)
+	}
+	for _, t := range c.cfg.topics() {
+		made, err := c.topology(t, ever[t.Name], found)
+		if err != nil {
+			return err
+		}
+		c.topics[t.Name] = made
+		for _, name := range made.all() {
+			c.primary[name] = made.name
+		}
+	}
+	return c.sizes(ctx)
+}
+
+func (c *Consumer) topology(t Topic, ever []time.Duration, found kadm.TopicDetails) (*topic, error) {
+	d := found[t.Name]
+	if d.Err != nil || len(d.Partitions) == 0 {
+		return nil, fmt.Errorf("topic %s is missing: %w", t.Name, d.Err)
+	}
+	h := fnv.New32a()
+	h.Write([]byte(t.Name))
+	made := &topic{name: t.Name, id: dedupe.TopicID(d.ID), defaultKind: t.DefaultKind, spread: h.Sum32(), layout: int32(len(d.Partitions)),
+		receipts: retrytopics.ReceiptTopic(t.Name, c.cfg.Group), letters: retrytopics.DeadLetterTopic(t.Name, c.cfg.Group)}
+	made.layout = min(made.layout, int32(len(found[made.receipts].Partitions)))
+	made.letterParts = int32(max(1, len(found[made.letters].Partitions)))
+	c.ids[t.Name] = [16]byte(d.ID)
+	for _, delay := range c.plan.Tiers() {
+		made.targets = append(made.targets, task.Tier{Topic: retrytopics.TierTopic(t.Name, c.cfg.Group, delay), Delay: delay})
+	}
+	for _, delay := range mergeTiers(c.plan.Tiers(), ever) {
+		name := retrytopics.TierTopic(t.Name, c.cfg.Group, delay)
+		td, ok := found[name]
+		if !ok { // a tier of old whose topic was deleted once it was drained
+			continue
+		}
+		made.tiers = append(made.tiers, tier{name, dedupe.TopicID(td.ID), delay})
+		made.layout = min(made.layout, int32(len(td.Partitions)))
+		c.ids[name] = [16]byte(td.ID)
+	}
+	return made, nil
+}
+
+func mergeTiers(a, b []time.Duration) (out []time.Duration) {
+	seen := map[time.Duration]bool{}
+	for _, d := range append(append(out, a...), b...) {
+		if !seen[d] {
+			seen[d] = true
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// sizes learns how large a batch each topic takes.
+func (c *Consumer) sizes(ctx context.Context) error {
+	var names []string
+	for _, t := range c.topics {
+		names = append(append(names, t.receipts, t.letters), t.all()...)
+	}
+	configs, err := c.adm.DescribeTopicConfigs(ctx, names...)
+	if err != nil {
+		return fmt.Errorf("describe topics: %w", err)
+	}
+	for _, rc := range configs {
+		for _, kv := range rc.Configs {
+			if n, err := strconv.ParseInt(kv.MaybeValue(), 10, 32); kv.Key == "max.message.bytes" && err == nil {
+				c.maxBytes[rc.Name] = int32(n)
+			}
+		}
+	}
+	return nil
+}
+
+func (c *Consumer) primaryOf(name string) string {
+	if t, ok := c.primary[name]; ok {
+		return t
+	}
+	return name
+}

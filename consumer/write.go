@@ -1,0 +1,183 @@
+package consumer
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+
+	"github.com/waybill-dev/waybill/consumer/internal/task"
+	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/dlq"
+	"github.com/waybill-dev/waybill/internal/audit"
+	"github.com/waybill-dev/waybill/job"
+	"github.com/waybill-dev/waybill/retrytopics"
+)
+
+// write produces a copy, a letter or an audit entry and tells the machine how it went.
+func (c *Consumer) write(h *handle, w *task.Write) {
+	r := c.record(h, w)
+	c.writer.Produce(c.writing, r, func(r *kgo.Record, err error) {
+		if errors.Is(err, kerr.MessageTooLarge) { // a broker refuses whole batches: only a record alone knows it was meant
+			c.alone.send(r, func(err error) { c.written(h, w, r, err) })
+			return
+		}
+		c.written(h, w, r, err)
+	})
+}
+
+func (c *Consumer) written(h *handle, w *task.Write, r *kgo.Record, err error) {
+	res := task.Acked
+	switch {
+	case err == nil:
+	case errors.Is(err, kerr.MessageTooLarge):
+		res = task.TooLarge
+	default:
+		res = task.Refused
+		c.complain("write", zap.String("topic", r.Topic), zap.Int32("partition", r.Partition), zap.Error(err))
+	}
+	h.shard.post(h, func(m *task.Machine, now int64) { m.Written(w, res, now) })
+}
+
+func (c *Consumer) record(h *handle, w *task.Write) *kgo.Record {
+	env := w.Entry.Envelope()
+	switch w.Dest {
+	case task.ToTier:
+		return &kgo.Record{Topic: w.Topic, Partition: h.key.partition, Key: env.Key, Value: env.Payload,
+			Headers: recordHeaders(job.CopyHeaders(nil, env, &w.Stamp))}
+	case task.ToDeadLetters:
+		f := &dlq.Filing{Envelope: env, Disposition: w.Disposition, Code: w.Code, Text: w.Text, Attempts: w.Attempts,
+			First: w.First, Last: w.Last, Handler: handlerName(w.Entry), Instance: c.cfg.Instance, Now: time.Now()}
+		make := dlq.Record
+		if w.Truncated {
+			make = dlq.Truncated
+		}
+		key, value, headers := make(f)
+		return &kgo.Record{Topic: h.topic.letters, Partition: h.key.partition % h.topic.letterParts, Key: key, Value: value, Headers: recordHeaders(headers)}
+	default:
+		what := audit.Discard
+		if w.Action == "expire" {
+			what = "job.expire"
+		}
+		l := audit.Record(c.cfg.Group, audit.Entry{Time: time.Now(), Who: c.cfg.Instance, What: what, Why: w.Text, Details: map[string]any{
+			"kind": env.Kind, "id": env.ID, "identity": env.Identity.String(), "origin": env.Origin.String(), "attempts": w.Attempts, "code": w.Code.String()}})
+		return &kgo.Record{Topic: l.Topic, Key: l.Key, Value: l.Value}
+	}
+}
+
+func handlerName(e *task.Entry) string {
+	if e.Kind == nil {
+		return ""
+	}
+	if v := e.Kind.Version; v > 0 {
+		return e.Kind.Name + " v" + itoa(v)
+	}
+	return e.Kind.Name
+}
+
+// alone sends records one at a time, so that a refusal is about that record and not about its neighbours in a batch.
+type alone struct {
+	c    *Consumer
+	work chan func()
+}
+
+func (a *alone) send(r *kgo.Record, done func(error)) {
+	again := &kgo.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: r.Headers}
+	job := func() { done(a.c.writer.ProduceSync(a.c.writing, again).FirstErr()) }
+	select {
+	case a.work <- job:
+	default:
+		a.c.later(0, job)
+	}
+}
+
+// maxSegment is the size to which one record of the log is filled. Frontiers stand in the last record of a segment only,
+// so that they are never in force before all receipts they rest on.
+const maxSegment = 512 << 10
+
+// receiptSize is a generous estimate of one receipt in the log, without its result.
+const receiptSize = 72
+
+// split cuts a segment into log records.
+func split(seg *task.Segment) (out []*dedupe.Entry) {
+	receipts := seg.Receipts
+	for {
+		n, size := 0, 0
+		for n < len(receipts) && size < maxSegment {
+			size += receiptSize + len(receipts[n].Result)
+			n++
+		}
+		part := &dedupe.Segment{Epoch: seg.Epoch, Receipts: receipts[:n:n]}
+		out = append(out, &dedupe.Entry{Segment: part})
+		if receipts = receipts[n:]; len(receipts) == 0 {
+			part.Frontiers = seg.Frontiers
+			return out
+		}
+	}
+}
+
+// segment produces a segment and tells the machine where its records landed.
+func (c *Consumer) segment(h *handle, seg *task.Segment) {
+	entries := split(seg)
+	var left atomic.Int32
+	var failed atomic.Pointer[error]
+	left.Store(int32(len(entries)))
+	for _, e := range entries {
+		r := &kgo.Record{Topic: h.topic.receipts, Partition: h.key.partition, Value: dedupe.AppendSegment(nil, e.Segment)}
+		c.writer.Produce(c.writing, r, func(r *kgo.Record, err error) {
+			if err != nil {
+				failed.Store(&err)
+				c.complain("receipts", zap.String("topic", r.Topic), zap.Int32("partition", r.Partition), zap.Error(err))
+			}
+			e.Offset, e.Time = r.Offset, time.Now()
+			if left.Add(-1) > 0 {
+				return
+			}
+			var err2 error
+			if p := failed.Load(); p != nil {
+				err2 = *p
+			}
+			h.shard.post(h, func(m *task.Machine, now int64) {
+				if err := m.SegmentAcked(seg, entries, err2, now); err != nil {
+					c.log.Error("the receipt store failed; the task stays paused", zap.String("task", h.name()), zap.Error(err))
+					m.Hold(task.Stopped, true, now)
+				}
+			})
+		})
+	}
+}
+
+// late produces outcomes of a task that is no longer held: true whoever owns it, so nobody runs those jobs again.
+func (c *Consumer) late(h *handle, seg *task.Segment) {
+	for _, e := range split(seg) {
+		r := &kgo.Record{Topic: h.topic.receipts, Partition: h.key.partition, Value: dedupe.AppendSegment(nil, e.Segment)}
+		c.writer.Produce(c.writing, r, func(r *kgo.Record, err error) {
+			if err != nil {
+				c.complain("late receipts", zap.String("task", h.name()), zap.Error(err))
+			}
+		})
+	}
+}
+
+// report logs what a machine has to say, and audits an operator's orders.
+func (s *shard) report(h *handle, f *task.Effects) {
+	c := s.c
+	for _, o := range f.Commit {
+		c.commit(h, o)
+	}
+	for _, n := range f.Notes {
+		c.log.Warn(n)
+	}
+	for _, o := range f.Rewound {
+		l := audit.Record(c.cfg.Group, audit.Entry{Time: time.Now(), Who: c.cfg.Instance, What: audit.Rewind,
+			Why: "the group's offset was set by somebody else", Details: map[string]any{"topic": o.Topic, "partition": h.key.partition, "offset": o.At}})
+		c.writer.Produce(c.writing, &kgo.Record{Topic: retrytopics.AuditTopic(c.cfg.Group), Key: l.Key, Value: l.Value}, func(_ *kgo.Record, err error) {
+			if err != nil {
+				c.complain("audit", zap.Error(err))
+			}
+		})
+	}
+}

@@ -1,0 +1,104 @@
+package dedupetest
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/job"
+)
+
+// widest is the widest bucket a store may be opened with for this suite.
+const widest = time.Hour
+
+// pair is a store beside the naive fold of the same log.
+type pair struct {
+	store dedupe.Store
+	naive naive
+	jobs  []job.Identity // those that are looked up after each entry
+}
+
+// apply writes an entry in the wire format, reads it twice, and folds one into the store and one into the naive fold.
+// Then it spoils the memory of the one the store was given.
+func (p *pair) apply(offset int64, at time.Time, owner *dedupe.Owner, segment *dedupe.Segment) error {
+	var value []byte
+	if owner != nil {
+		value = dedupe.AppendOwner(nil, owner)
+	} else {
+		value = dedupe.AppendSegment(nil, segment)
+	}
+	mine, err := dedupe.Decode(bytes.Clone(value))
+	if err != nil {
+		return err
+	}
+	mine.Offset, mine.Time = offset, at
+	p.naive.apply(mine)
+
+	e, err := dedupe.Decode(value)
+	if err != nil {
+		return err
+	}
+	e.Offset, e.Time = offset, at
+	if err := p.store.Apply(&e); err != nil {
+		return err
+	}
+	for i := range value {
+		value[i] = 0xee
+	}
+	if e.Owner != nil {
+		*e.Owner = dedupe.Owner{Instance: "spoiled"}
+	} else {
+		for _, list := range [][]dedupe.Receipt{e.Segment.Receipts, e.Segment.Marks} {
+			for i := range list {
+				list[i] = dedupe.Receipt{State: dedupe.Done, Gen: 1 << 30}
+			}
+		}
+		clear(e.Segment.Frontiers)
+	}
+	e = dedupe.Entry{}
+	return p.compare()
+}
+
+// expire forgets in both. Where the store has a choice, the naive fold follows it.
+func (p *pair) expire(before time.Time) error {
+	p.store.Expire(before)
+	for _, id := range p.jobs {
+		last := p.naive.last(id)
+		if last.IsZero() || !last.Before(before) {
+			continue
+		}
+		if _, kept := p.store.Get(id); !kept || last.Before(before.Add(-widest)) {
+			p.naive.forget(id)
+		}
+	}
+	return p.compare()
+}
+
+// compare holds the store against the naive fold.
+func (p *pair) compare() error {
+	known := 0
+	for _, id := range p.jobs {
+		got, ok := p.store.Get(id)
+		want, wantOK := p.naive.get(id)
+		if wantOK {
+			known++
+		}
+		if ok != wantOK || !reflect.DeepEqual(got, want) {
+			return fmt.Errorf("job %v\nstore has %v %+v\n the log says %v %+v", id, ok, got, wantOK, want)
+		}
+	}
+	if got := p.store.Len(); got != known {
+		return fmt.Errorf("store knows %d jobs, the log %d", got, known)
+	}
+	got, want := p.store.Position(), p.naive.position()
+	if !reflect.DeepEqual(got, want) {
+		return fmt.Errorf("store is at %+v\nthe log at %+v", got, want)
+	}
+	clear(got.Frontiers) // the caller's own
+	if again := p.store.Position(); !reflect.DeepEqual(again, want) {
+		return fmt.Errorf("changing the frontiers of a Position changed the store's: %+v", again)
+	}
+	return nil
+}

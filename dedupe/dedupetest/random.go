@@ -1,0 +1,123 @@
+package dedupetest
+
+import (
+	"fmt"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/job"
+)
+
+// op is one step of a random log. The zero values of what it does not use are ignored.
+type op struct {
+	Kind      opKind
+	Later     int // minutes by which the clock moves, perhaps back
+	Gap       int // offsets that hold nothing
+	Back      int // replay: entries back from the newest; claim: ownership records back from the newest
+	Age       int // expire: minutes before the clock
+	Frontiers []dedupe.Frontier
+	Receipts  []dedupe.Receipt
+	Marks     []dedupe.Receipt
+}
+
+type opKind uint8
+
+const (
+	opOwn    opKind = iota // an ownership record
+	opClaim                // a segment, of the newest owner or an earlier one
+	opReplay               // an entry that was folded before
+	opExpire
+)
+
+func jobs(n int) (ids []job.Identity) {
+	for i := range n {
+		ids = append(ids, job.IdentityOf("kind", nil, fmt.Sprint(i)))
+	}
+	return ids
+}
+
+const randomJobs = 5
+
+func receipts(least int) *rapid.Generator[[]dedupe.Receipt] {
+	one := rapid.Custom(func(t *rapid.T) dedupe.Receipt {
+		r := dedupe.Receipt{
+			Identity: jobs(randomJobs)[rapid.IntRange(0, randomJobs-1).Draw(t, "job")],
+			Gen:      rapid.Uint32Range(0, 2).Draw(t, "gen"),
+			Hop:      rapid.Uint32Range(0, 3).Draw(t, "hop"),
+			State:    dedupe.State(rapid.IntRange(int(dedupe.Retrying), int(dedupe.Done)).Draw(t, "state")),
+			Attempt:  rapid.Uint32Range(0, 3).Draw(t, "attempt"),
+			Origin:   rapid.Int64Range(0, 1<<40).Draw(t, "origin"),
+			KeyHash:  rapid.Uint64().Draw(t, "key"),
+			Digest:   rapid.Uint64().Draw(t, "digest"),
+			Code:     job.Code(rapid.IntRange(0, int(job.CodeScheduled)).Draw(t, "code")),
+		}
+		if b := rapid.SliceOfN(rapid.Byte(), 0, 3).Draw(t, "result"); len(b) > 0 {
+			r.Result = b
+		}
+		return r
+	})
+	return rapid.SliceOfN(one, least, 4)
+}
+
+// program generates a log and what happens to a store while it is folded.
+var program = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) op {
+	o := op{Kind: rapid.SampledFrom([]opKind{opOwn, opClaim, opClaim, opClaim, opClaim, opReplay, opExpire}).Draw(t, "op")}
+	o.Later = rapid.SampledFrom([]int{0, 0, 1, 20, 60, 200, -90}).Draw(t, "later")
+	o.Gap = rapid.SampledFrom([]int{0, 0, 0, 1, 100}).Draw(t, "gap")
+	switch o.Kind {
+	case opReplay:
+		o.Back = rapid.IntRange(0, 9).Draw(t, "back")
+	case opExpire:
+		o.Age = rapid.SampledFrom([]int{-30, 0, 30, 90, 240}).Draw(t, "age")
+	case opClaim:
+		o.Back = rapid.SampledFrom([]int{0, 0, 0, 1, 2}).Draw(t, "back")
+		o.Receipts = receipts(0).Draw(t, "receipts")
+		o.Marks = receipts(0).Draw(t, "marks")
+		for range rapid.IntRange(0, 3).Draw(t, "frontiers") {
+			o.Frontiers = append(o.Frontiers, dedupe.Frontier{
+				Topic:  dedupe.TopicID{rapid.ByteRange(0, 2).Draw(t, "topic")},
+				Offset: rapid.Int64Range(-1, 20).Draw(t, "offset")})
+		}
+	}
+	return o
+}), 1, 40)
+
+// play runs a program against a store and the naive fold and returns the first difference.
+func play(ops []op, store dedupe.Store) error {
+	p := pair{store: store, jobs: jobs(randomJobs)}
+	clock := time.Unix(1_700_000_000, 0)
+	next := int64(17) // retention took what was before
+	var owners []int64
+	for i, o := range ops {
+		clock = clock.Add(time.Duration(o.Later) * time.Minute)
+		var err error
+		switch o.Kind {
+		case opOwn:
+			next += int64(o.Gap)
+			err = p.apply(next, clock, &dedupe.Owner{Instance: fmt.Sprint("i", i), Generation: int32(i), Intake: next}, nil)
+			owners = append(owners, next)
+			next++
+		case opClaim:
+			next += int64(o.Gap)
+			epoch := int64(o.Back) - 1 // nobody's
+			if n := len(owners) - 1 - o.Back; n >= 0 {
+				epoch = owners[n]
+			}
+			err = p.apply(next, clock, nil, &dedupe.Segment{Epoch: epoch, Frontiers: o.Frontiers, Receipts: o.Receipts, Marks: o.Marks})
+			next++
+		case opReplay:
+			if n := len(p.naive.log) - 1 - o.Back; n >= 0 {
+				e := p.naive.log[n]
+				err = p.apply(e.Offset, clock, e.Owner, e.Segment)
+			}
+		case opExpire:
+			err = p.expire(clock.Add(-time.Duration(o.Age) * time.Minute))
+		}
+		if err != nil {
+			return fmt.Errorf("step %d, %+v: %w", i, o, err)
+		}
+	}
+	return nil
+}

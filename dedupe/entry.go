@@ -1,0 +1,44 @@
+package dedupe
+
+import (
+	"encoding/base64"
+	"time"
+)
+
+// TopicID is Kafka's own name of one incarnation of a topic: a topic deleted and made again under its old name has another.
+type TopicID [16]byte
+
+// String is the id as Kafka's tools print it: 22 characters of URL-safe base64.
+func (t TopicID) String() string { return base64.RawURLEncoding.EncodeToString(t[:]) }
+
+// Frontier says that everything below Offset in the task's partition of Topic is settled.
+type Frontier struct {
+	Topic  TopicID
+	Offset int64
+}
+
+// Owner is an ownership record: from its offset on, which is the epoch, the task is its writer's.
+type Owner struct {
+	Instance   string // the instance's configured or generated name
+	Process    string // unique per process start
+	Member     string // group member id at the time of writing
+	Group      string
+	Generation int32 // group generation at the time of writing
+	Intake     int64 // records the owner may have taken in past each frontier: bounds the suspects of its successor
+}
+
+// Segment is what one tick of an owner makes durable.
+type Segment struct {
+	Epoch     int64      // offset of the ownership record the writer rests on
+	Frontiers []Frontier // empty: this segment says nothing of frontiers. Void unless Epoch is the newest
+	Receipts  []Receipt  // facts, whoever wrote them
+	Marks     []Receipt  // started marks: void unless Epoch is the newest
+}
+
+// Entry is one record of the receipt log. Exactly one of Owner and Segment is set.
+type Entry struct {
+	Offset  int64     // in the log's partition
+	Time    time.Time // of the append, by the broker's clock
+	Owner   *Owner
+	Segment *Segment
+}

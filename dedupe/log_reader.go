@@ -1,0 +1,132 @@
+package dedupe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// ErrTruncated says that the log ends before the offset up to which it was to be read: it lost its tail, or the caller's
+// position belongs to another log. Nothing may be decided from what is left without an operator.
+var ErrTruncated = errors.New("the receipt log is truncated")
+
+// ErrRecreated says that the log's topic was deleted and made again while it was being read.
+var ErrRecreated = errors.New("the receipt log's topic was made anew")
+
+// LogReader reads receipt logs. It keeps no state between reads; all methods may be called concurrently.
+type LogReader struct{ opts []kgo.Opt }
+
+// NewLogReader returns a reader that connects with these options: seeds, dialer, TLS, SASL, client id, logger. Options
+// that consume (groups, topics) do not belong here.
+func NewLogReader(opts []kgo.Opt) *LogReader { return &LogReader{opts: opts} }
+
+// Read hands the entries with offsets in [from, to) to each, in offset order, committed by transactions or not. to < 0
+// stands for the end of the log when Read began; from is raised to the log's start, since what retention took has no
+// meaning any more. Read returns nil once to is reached, whether records, gaps or transaction markers lie before it.
+//
+// An entry is each's to keep; results of receipts share memory with the other entries of a fetched batch. An error of each
+// ends the read and is returned unchanged. Other errors name topic, partition and, where there is one, offset:
+//   - ErrTruncated: the log ends before to. Nothing was read, or all up to the new end.
+//   - ErrRecreated: see there.
+//   - a *VersionError or ErrMalformed for a record that does not decode. Nothing after it was handed over.
+//   - the context's error, or the broker's after some seconds of retries. A later Read may succeed.
+//
+// Read blocks for as long as it takes to fetch and fold the range, with a client of its own that it closes. It never waits
+// for records that are not written yet, and never moves to another offset by itself.
+func (r *LogReader) Read(ctx context.Context, topic string, partition int32, from, to int64, each func(*Entry) error) error {
+	// One retry loop is enough: the one of logPartition, which looks the leader up again each time.
+	cl, err := kgo.NewClient(append(slices.Clone(r.opts), kgo.RequestRetries(0))...)
+	if err != nil {
+		return fmt.Errorf("dedupe: receipt log %s/%d: %w", topic, partition, err)
+	}
+	defer cl.Close()
+	p := logPartition{cl: cl, topic: topic, partition: partition, leader: -1, decompressor: kgo.DefaultDecompressor()}
+	s := scan{log: p, next: from, to: to, each: each}
+	return s.run(ctx)
+}
+
+// scan is one Read.
+type scan struct {
+	log  logPartition
+	next int64 // offset to fetch next
+	to   int64
+	each func(*Entry) error
+}
+
+func (s *scan) run(ctx context.Context) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	for idle := 0; s.next < s.to; {
+		before := s.next
+		switch err := s.step(ctx); {
+		case errors.Is(err, kerr.OffsetOutOfRange): // retention overtook us, or the tail was lost
+			if err := s.enter(ctx); err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		}
+		if s.next > before {
+			idle = 0
+			continue
+		}
+		if idle++; idle == patience {
+			return s.log.named(fmt.Errorf("nothing can be fetched at offset %d although the log is said to go on", s.next))
+		}
+		if err := wait(ctx, idle); err != nil {
+			return s.log.named(err)
+		}
+	}
+	return nil
+}
+
+// enter compares the range with the log as it is now.
+func (s *scan) enter(ctx context.Context) error {
+	start, end, err := s.log.bounds(ctx)
+	if err != nil {
+		return s.log.named(err)
+	}
+	if s.to < 0 {
+		s.to = end
+	}
+	if s.to > end {
+		return s.log.named(fmt.Errorf("%w: it ends at offset %d, before %d", ErrTruncated, end, s.to))
+	}
+	s.next = max(s.next, start)
+	return nil
+}
+
+// step fetches once and hands over what came.
+func (s *scan) step(ctx context.Context) error {
+	got, next, err := s.log.fetch(ctx, s.next)
+	if err != nil {
+		return s.log.named(err)
+	}
+	for _, rec := range got.Records {
+		if rec.Offset >= s.to {
+			s.next = s.to
+			return nil
+		}
+		e, err := Decode(rec.Value)
+		if err != nil {
+			return s.log.named(fmt.Errorf("offset %d: %w", rec.Offset, err))
+		}
+		e.Offset, e.Time = rec.Offset, rec.Timestamp
+		if err := s.each(&e); err != nil {
+			return err
+		}
+	}
+	s.next = next
+	if got.Err != nil { // damage found by the client; what came before it was handed over
+		return s.log.named(fmt.Errorf("offset %d: %w", next, got.Err))
+	}
+	if err := ctx.Err(); err != nil {
+		return s.log.named(err)
+	}
+	return nil
+}

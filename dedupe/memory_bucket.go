@@ -1,0 +1,111 @@
+package dedupe
+
+import (
+	"math"
+
+	"github.com/waybill-dev/waybill/job"
+)
+
+// record is a receipt as it lies in memory: one cache line, no pointers.
+type record struct {
+	id      job.Identity
+	origin  int64
+	keyHash uint64
+	digest  uint64
+	gen     uint32
+	hop     uint32
+	attempt uint32
+	result  uint32 // in the bucket's results, 0 for none
+	state   State
+	code    job.Code
+}
+
+const (
+	chunkBits = 10
+	chunkSize = 1 << chunkBits // records: 64 KiB
+)
+
+// bucket holds the records whose last append lies in one span of time. Records are added and never taken out: one that
+// moved to a later bucket leaves its place behind until the whole bucket is forgotten.
+type bucket struct {
+	number  int64
+	chunks  [][]record // each of chunkSize records, the last one perhaps fewer
+	live    int        // records that did not move away
+	results arena
+}
+
+func (b *bucket) at(i uint32) *record { return &b.chunks[i>>chunkBits][i&(chunkSize-1)] }
+
+// add makes room for one record and returns its place. Only the first chunk grows by copying, so that a task with few
+// receipts pays for few.
+func (b *bucket) add() uint32 {
+	n := len(b.chunks)
+	if n == 0 || len(b.chunks[n-1]) == chunkSize {
+		var c []record
+		if n > 0 {
+			c = make([]record, 0, chunkSize)
+		}
+		b.chunks = append(b.chunks, c)
+		n++
+	}
+	last := &b.chunks[n-1]
+	*last = append(*last, record{})
+	b.live++
+	return uint32((n-1)<<chunkBits + len(*last) - 1)
+}
+
+// full says that places or results can no longer be named in 32 bits; another bucket of the same number takes over.
+func (b *bucket) full() bool {
+	return len(b.chunks) >= math.MaxUint32>>chunkBits || b.results.full()
+}
+
+// set overwrites everything of to.
+func (b *bucket) set(to *record, r *Receipt) {
+	*to = record{id: r.Identity, origin: r.Origin, keyHash: r.KeyHash, digest: r.Digest, gen: r.Gen, hop: r.Hop,
+		attempt: r.Attempt, state: r.State, code: r.Code, result: b.results.put(r.Result)}
+}
+
+// arena holds the results of a bucket, one after the other, each preceded by its length minus 1. What was handed out is
+// never overwritten.
+type arena struct{ blocks [][]byte }
+
+const (
+	blockBits = 16
+	blockSize = 1 << blockBits
+)
+
+// full leaves room for the results of updates, which cannot choose another bucket.
+func (a *arena) full() bool { return len(a.blocks) >= 1<<(32-blockBits)-1024 }
+
+// put keeps a copy of the first MaxResult bytes of result and returns where; 0 for none, and for the absurd number of
+// results (4 GiB in one bucket) that cannot be named.
+func (a *arena) put(result []byte) uint32 {
+	result = result[:min(len(result), MaxResult)]
+	if len(result) == 0 {
+		return 0
+	}
+	n := len(a.blocks)
+	if n == 0 {
+		a.blocks = append(a.blocks, make([]byte, 1, 512)) // the first byte: no result has place 0
+		n++
+	} else if len(a.blocks[n-1])+1+len(result) > blockSize {
+		if n == 1<<(32-blockBits) {
+			return 0
+		}
+		a.blocks = append(a.blocks, make([]byte, 0, blockSize))
+		n++
+	}
+	last := &a.blocks[n-1]
+	at := (n-1)<<blockBits + len(*last)
+	*last = append(append(*last, byte(len(result)-1)), result...)
+	return uint32(at)
+}
+
+func (a *arena) get(at uint32) []byte {
+	if at == 0 {
+		return nil
+	}
+	b := a.blocks[at>>blockBits][at&(blockSize-1):]
+	n := int(b[0]) + 1
+	return b[1 : 1+n : 1+n]
+}

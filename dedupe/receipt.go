@@ -1,0 +1,116 @@
+package dedupe
+
+import (
+	"fmt"
+
+	"github.com/waybill-dev/waybill/job"
+)
+
+// State is what a receipt says of its job.
+type State uint8
+
+// The states. Their numbers are wire format. The last four are final: the job needs no further attempt in its generation.
+const (
+	StateNone State = iota // nothing is known; the zero Receipt
+	Retrying               // a copy with the expected hop was acked in a retry tier
+	Step                   // a step of the job is durable
+	Started                // a started mark: the hop it carries may be running, or may have run
+	Expired                // not started before its Expires
+	Discarded              // the handler said job.Discard
+	Dead                   // filed as a dead letter
+	Done                   // succeeded
+	states
+)
+
+var stateText = [states]string{"none", "retrying", "step", "started", "expired", "discarded", "dead", "done"}
+
+// String is the state's name as shown to operators, such as "retrying".
+func (s State) String() string {
+	if s < states {
+		return stateText[s]
+	}
+	return fmt.Sprintf("state_%d", uint8(s))
+}
+
+// Final reports whether the job has ended in the receipt's generation.
+func (s State) Final() bool { return s >= Expired && s < states }
+
+// MaxResult bounds Receipt.Result, in bytes.
+const MaxResult = 256
+
+// Receipt is the durable outcome of one job, or of its latest step. The zero Receipt says that nothing is known.
+type Receipt struct {
+	Identity job.Identity
+	Gen      uint32 // generation: how often the job was redriven
+	Hop      uint32 // next expected hop; of a started mark: the hop that runs
+	State    State
+	Attempt  uint32   // attempts burnt so far
+	Origin   int64    // offset at which the job entered the job topic
+	KeyHash  uint64   // job.KeyHash of the record key
+	Digest   uint64   // job.DigestOf the payload
+	Code     job.Code // why the job failed, job.CodeNone when it did not
+	Result   []byte   // at most MaxResult bytes; nil when there is none
+}
+
+// rank places a receipt in the order of Join: compare hi, then lo. Receipts that know nothing have rank zero, all others more.
+//
+//	hi  bit 32     done
+//	    bits 0-31  generation
+//	lo  bits 34-35 final: 2 dead (or done), 1 discarded or expired, 0 not final
+//	    bits 2-33  hop
+//	    bits 0-1   3 started, 2 step, 1 retrying; 0 when final
+//
+// Generation stands below done: a zombie's retrying receipt of generation 1 must not hide a late done of generation 0 on
+// which a copy may have been skipped already. Started stands above retrying of the same hop, or the mark of an attempt
+// would be hidden by the receipt that announced it.
+type rank struct{ hi, lo uint64 }
+
+func rankOf(s State, gen, hop uint32) rank {
+	k := rank{hi: uint64(gen), lo: uint64(hop) << 2}
+	switch s {
+	case Retrying:
+		k.lo |= 1
+	case Step:
+		k.lo |= 2
+	case Started:
+		k.lo |= 3
+	case Expired, Discarded:
+		k.lo |= 1 << 34
+	case Dead:
+		k.lo |= 2 << 34
+	case Done:
+		k.hi |= 1 << 32
+		k.lo |= 2 << 34
+	default:
+		return rank{}
+	}
+	return k
+}
+
+func (k rank) above(o rank) bool { return k.hi > o.hi || k.hi == o.hi && k.lo > o.lo }
+
+// Join merges two receipts of one identity: the maximum of (done; generation; final, dead above discarded and expired;
+// next hop; started above step above retrying). Of equal ones it returns a, which must be the earlier in the log.
+// It is associative and idempotent, commutative for receipts that differ in that order, and never revives: what a makes
+// stale, Join(a, b) makes stale too (I17). Design, section 7, "Merging".
+func Join(a, b Receipt) Receipt {
+	if rankOf(b.State, b.Gen, b.Hop).above(rankOf(a.State, a.Gen, a.Hop)) {
+		return b
+	}
+	return a
+}
+
+// Stale reports whether a record of the job with that generation and hop is to be settled without running, given r: the
+// job is done, or has a newer generation, or in this generation is final or expects a higher hop. Records of the job topic
+// have generation and hop 0. The zero Receipt makes nothing stale.
+func (r Receipt) Stale(gen, hop uint32) bool {
+	switch {
+	case r.State == StateNone || r.State >= states:
+		return false
+	case r.State == Done, gen < r.Gen:
+		return true
+	case gen > r.Gen:
+		return false
+	}
+	return r.State.Final() || r.Hop > hop
+}

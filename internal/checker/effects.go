@@ -1,0 +1,71 @@
+package checker
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/waybill-dev/waybill/internal/ledger"
+)
+
+// readEffects finds the job of each effect: that whose handler was given its idempotency key.
+func (c *check) readEffects() {
+	owner := make(map[string]*job)
+	for _, x := range c.calls {
+		if key := x.IdempotencyKey; key != "" && owner[key] == nil {
+			owner[key] = x.job
+		}
+	}
+	for _, e := range c.events {
+		if e.Type != ledger.Effect {
+			continue
+		}
+		c.res.Stats.Effects++
+		if j := owner[e.IdempotencyKey]; j != nil {
+			j.effects = append(j.effects, e)
+		} else {
+			c.broken(RuleEffect, nil, "an effect whose idempotency key no handler was given: "+strconv.Quote(e.IdempotencyKey), e)
+		}
+	}
+	for _, x := range c.calls {
+		if o := owner[x.IdempotencyKey]; o != nil && o != x.job {
+			c.broken(RuleEffect, x.job, fmt.Sprintf("idempotency key %q is also that of %s", x.IdempotencyKey, o), x)
+		}
+	}
+}
+
+// effects: the idempotency key of a job never changes within a generation, each effect has a call, and a downstream that
+// dedupes by key has one effect for each.
+func (c *check) effects() {
+	for _, j := range c.jobs {
+		keys := make(map[int]*call, 1)
+		for _, x := range j.calls {
+			if o := keys[x.Generation]; o == nil {
+				keys[x.Generation] = x
+			} else if o.IdempotencyKey != x.IdempotencyKey {
+				c.broken(RuleEffect, j, fmt.Sprintf("the idempotency key changed from %q to %q", o.IdempotencyKey, x.IdempotencyKey), o, x)
+			}
+		}
+		c.applied(j)
+	}
+}
+
+func (c *check) applied(j *job) {
+	if len(j.effects) > len(j.calls) {
+		c.broken(RuleEffect, j, fmt.Sprintf("%d effects of %d calls", len(j.effects), len(j.calls)), j.effects[len(j.effects)-1])
+	}
+	if len(j.effects) < 2 {
+		return
+	}
+	seen := make(map[string]*ledger.Event, 1)
+	for _, e := range j.effects {
+		o := seen[e.IdempotencyKey]
+		if o == nil {
+			seen[e.IdempotencyKey] = e
+			continue
+		}
+		c.res.Stats.Repeated++
+		if c.in.DedupingDownstream {
+			c.broken(RuleEffect, j, "a second effect of one idempotency key, though the downstream refuses those", o, e)
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package checker
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+
+	"github.com/waybill-dev/waybill/internal/ledger"
+)
+
+// lane is what must run one at a time: a key of a task, a whole task, or one job.
+type lane struct {
+	place
+	key  string
+	kind laneKind
+	job  *job
+}
+
+type laneKind uint8
+
+const (
+	byKey laneKind = iota
+	byPartition
+	byJob
+)
+
+func (l *lane) String() string {
+	switch l.kind {
+	case byKey:
+		return fmt.Sprintf("key %q", l.key)
+	case byPartition:
+		return fmt.Sprintf("partition %d", l.partition)
+	}
+	return "one job"
+}
+
+// order is I5. Kinds are compared only with kinds of the same order; records of one identity never run at once, whatever
+// the order.
+func (c *check) order() {
+	lanes := make(map[lane][]*call)
+	var inTurn []lane // of first appearance: results are the same each time
+	for _, x := range c.calls {
+		l := lane{place: x.place}
+		switch x.Order {
+		case ledger.ByKey, ledger.ByKeyStrict:
+			l.key = x.job.key
+		case ledger.ByPartition:
+			l.kind = byPartition
+		case ledger.Unordered:
+			l.kind, l.job = byJob, x.job
+		}
+		if lanes[l] == nil {
+			inTurn = append(inTurn, l)
+		}
+		lanes[l] = append(lanes[l], x)
+	}
+	for _, l := range inTurn {
+		c.overlaps(&l, lanes[l])
+		if l.kind != byJob {
+			c.starts(&l, lanes[l])
+		}
+		if l.kind == byKey {
+			c.strict(&l, lanes[l])
+		}
+	}
+}
+
+// overlaps: calls of a lane, in order of start, must not begin while another runs.
+func (c *check) overlaps(l *lane, calls []*call) {
+	var running []*call
+	for _, x := range calls {
+		running = slices.DeleteFunc(running, func(r *call) bool { return r.end < x.start })
+		for _, r := range running {
+			if !c.excusesOverlap(r, x) {
+				c.broken(RuleI5, x.job, fmt.Sprintf("started while %s still ran (%s)", r.job.id, l), r, x)
+				break
+			}
+		}
+		running = append(running, x)
+	}
+}
+
+// starts: first calls from the job topic stand in log order. A job that hopped before its first call has left the line.
+func (c *check) starts(l *lane, calls []*call) {
+	var last *call
+	for _, x := range calls {
+		if c.topics[x.Record.Topic].tier >= 0 || x.job.calls[0] != x {
+			continue
+		}
+		if last != nil && x.Record.Offset < last.Record.Offset {
+			if !c.faults.rewind[ledger.Pos{Topic: x.Record.Topic, Partition: x.Record.Partition}] {
+				c.broken(RuleI5, x.job, fmt.Sprintf("first started after %s, which stands behind it in the log (%s)", last.job.id, l), last, x)
+			}
+			continue
+		}
+		last = x
+	}
+}
+
+// strict: with ByKeyStrict no job starts before every earlier one of its key that was ever called is final. Redriven jobs
+// have no place in the order. A rerun of what was already called at that hop is judged by I6, not here.
+func (c *check) strict(l *lane, calls []*call) {
+	var highs []*call // first starts of ever higher origins
+	for _, x := range calls {
+		first := x.job.first()
+		if x.Order != ledger.ByKeyStrict || x.Generation > 0 || first == nil {
+			continue
+		}
+		// the first job behind this one that started before it
+		i := sort.Search(len(highs), func(i int) bool { return highs[i].job.first().pos.Offset > first.pos.Offset })
+		if i < len(highs) && !repeats(x) && !finalBefore(x.job, highs[i].start) {
+			c.broken(RuleI5, x.job, fmt.Sprintf("not final when %s started, which stands behind it (%s, strict)", highs[i].job.id, l), highs[i], x)
+		}
+		if i == len(highs) && (i == 0 || highs[i-1].job != x.job) {
+			highs = append(highs, x)
+		}
+	}
+}
+
+// repeats reports whether an earlier call of the job was at the same hop or a later one.
+func repeats(x *call) bool {
+	for _, o := range x.job.calls {
+		if o == x {
+			return false
+		}
+		if o.Generation == x.Generation && o.Hop >= x.Hop {
+			return true
+		}
+	}
+	return false
+}
+
+// finalBefore reports whether a call had ended the job before a rank.
+func finalBefore(j *job, rank int) bool {
+	for _, x := range j.calls {
+		if r := x.result(); x.end < rank && (r == ledger.Done || r == ledger.Dead || r == ledger.Discard) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,80 @@
+package checker
+
+import (
+	"fmt"
+
+	"github.com/waybill-dev/waybill/internal/ledger"
+)
+
+// reruns is I6 from outside: once a handler has returned, its process knows what is settled, and everybody else does
+// after the receipt is durable. A call of a record that was settled by then is a rerun; faults.go says which are excused.
+func (c *check) reruns() {
+	for _, j := range c.jobs {
+		for i, again := range j.calls {
+			c.rerun(j, j.calls[:i], again)
+		}
+	}
+}
+
+// rerun judges one call against all earlier ones of its job: each that settled its record must be excused.
+func (c *check) rerun(j *job, before []*call, again *call) {
+	stat := -1
+	for _, x := range before {
+		c.once(j, x, again)
+		if x.ret == nil || x.end > again.start || !c.settles(x, again) {
+			continue
+		}
+		s := c.excusesRerun(x, again)
+		if s < 0 && c.kind(again.Kind).Guarantee == AtLeastOnce {
+			s = c.anyFault(x)
+		}
+		if s < 0 {
+			j.double = j.double || x.ret.Result == ledger.Done
+			c.broken(RuleI6, j, fmt.Sprintf("called again %s after it had returned %s, and no fault excuses it",
+				again.Time.Sub(x.ret.Time), x.ret.Result), x, again)
+			return
+		}
+		stat = s
+	}
+	if stat >= 0 {
+		c.res.Stats.Reruns++
+		c.res.Stats.Faults[stat].Reruns++
+	}
+}
+
+// settles reports whether the end of x makes the record of again stale.
+func (c *check) settles(x, again *call) bool {
+	r := x.ret.Result
+	switch {
+	case r == ledger.Cancelled:
+		return false
+	case r == ledger.Done:
+		// a first success from the job topic is not recorded under at_least_once: it settles its own record only
+		first := c.topics[x.Record.Topic].tier < 0
+		return !(first && c.kind(again.Kind).Guarantee == AtLeastOnce) || x.Record == again.Record
+	case x.Generation != again.Generation:
+		return x.Generation > again.Generation
+	case r == ledger.Dead || r == ledger.Discard:
+		return true
+	}
+	return x.Hop >= again.Hop
+}
+
+// anyFault is a fault after x began, -1 if there is none: under at_least_once what stands above the frontier is run again
+// whenever a task changes hands.
+func (c *check) anyFault(x *call) int {
+	for i := range c.res.Stats.Faults {
+		if f := &c.res.Stats.Faults[i]; f.Time.UnixNano() >= x.startT {
+			return i
+		}
+	}
+	return -1
+}
+
+// once: an at_most_once job is not run again at the same hop unless the first run is known to have failed.
+func (c *check) once(j *job, x, again *call) {
+	if c.kind(again.Kind).Guarantee != AtMostOnce || x.Generation != again.Generation || x.Hop != again.Hop || x.failed() {
+		return
+	}
+	c.broken(RuleAtMostOnce, j, "called again after a run that may have succeeded", x, again)
+}

@@ -1,0 +1,10 @@
+package realkafka
+
+import "syscall"
+
+// childAttr makes the kernel kill the child when the thread that started it ends, and
+// puts it in a process group of its own, so that Ctrl-C in a terminal reaches the
+// parent alone and brokers are shut down in order.
+func childAttr() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+}

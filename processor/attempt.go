@@ -1,0 +1,111 @@
+package processor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/waybill-dev/waybill/job"
+)
+
+// runner is a kind with its type: everything inside the middleware. It is immutable.
+type runner[T job.Args] struct {
+	name        string
+	handle      func(context.Context, *job.Job[T]) error
+	batch       func(context.Context, []*job.Job[T]) []error
+	version     int
+	upcast      func(int, []byte) ([]byte, error)
+	codec       job.Codec
+	contentType string
+	timeout     time.Duration
+	fresh       func() T // nil unless T is a pointer type
+}
+
+// attempt is all that one attempt allocates: its context and its job.
+type attempt[T job.Args] struct {
+	clock clock
+	job   job.Job[T]
+}
+
+// one is the deadline around recover around decode around the handler.
+func (r *runner[T]) one(ctx context.Context, m *job.Message) error {
+	if err := ctx.Err(); err != nil {
+		return err // it ended while middleware was at work: an instance that stops starts nothing
+	}
+	a := new(attempt[T])
+	a.clock.start(ctx, r.timeout)
+	defer a.clock.stop()
+	return a.clock.verdict(r.call(a, m))
+}
+
+func (r *runner[T]) call(a *attempt[T], m *job.Message) (err error) {
+	ended := false
+	defer func() {
+		if !ended {
+			err = caught(recover())
+		}
+	}()
+	if err = r.decode(&a.job, m); err == nil {
+		if r.handle != nil {
+			err = r.handle(&a.clock, &a.job)
+		} else {
+			err = r.match(r.batch(&a.clock, []*job.Job[T]{&a.job}), 1)[0]
+		}
+	}
+	ended = true
+	return err
+}
+
+// open is decode behind its own recover, for batches.
+func (r *runner[T]) open(j *job.Job[T], m *job.Message) (err error) {
+	ended := false
+	defer func() {
+		if !ended {
+			err = caught(recover())
+		}
+	}()
+	err = r.decode(j, m)
+	ended = true
+	return err
+}
+
+// decode fills j from m, or says in a *fault why m is not for this kind.
+func (r *runner[T]) decode(j *job.Job[T], m *job.Message) error {
+	if m.Version > r.version {
+		return &fault{job.CodeUnknownVersion, fmt.Errorf("payload version %d is newer than %d, the newest this handler knows", m.Version, r.version)}
+	}
+	if !sameType(m.ContentType, r.contentType) {
+		return &fault{job.CodeContentType, fmt.Errorf("content type %q is not %q", m.ContentType, r.contentType)}
+	}
+	payload := m.Payload
+	if r.upcast != nil && m.Version < r.version {
+		var err error
+		if payload, err = r.upcast(m.Version, payload); err != nil {
+			return &fault{job.CodeDecode, fmt.Errorf("upcast from version %d to %d: %w", m.Version, r.version, err)}
+		}
+	}
+	j.Message = m
+	target := any(&j.Args)
+	if r.fresh != nil {
+		j.Args = r.fresh()
+		target = j.Args
+	}
+	if err := r.codec.Unmarshal(payload, target); err != nil {
+		return &fault{job.CodeDecode, fmt.Errorf("decode payload: %w", err)}
+	}
+	return nil
+}
+
+// sameType compares media types without their parameters, in any case; no type at all is any type (RFC 9110, 8.3).
+func sameType(got, want string) bool {
+	if got == "" || got == want {
+		return true
+	}
+	return strings.EqualFold(mediaType(got), mediaType(want))
+}
+
+func mediaType(s string) string {
+	head, _, _ := strings.Cut(s, ";")
+	return strings.TrimSpace(head)
+}

@@ -1,0 +1,146 @@
+package producer
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// defaultLimit is the bytes of a batch where the topic does not say: the client's own default, below every broker's.
+const defaultLimit = 1_000_012
+
+// The bounds the client sets to a batch's limit.
+const (
+	minLimit = 512
+	maxLimit = 1 << 30
+)
+
+// limits knows how many bytes each topic takes in a batch (max.message.bytes). It must be known before the first job of a
+// topic: a broker refuses a batch as a whole, so one large job, or many small ones in one large batch, would take innocents
+// along. The brokers are asked once for each topic.
+type limits struct {
+	adm    *kadm.Client
+	fixed  func(topic string) int32 // the user's own, in place of asking
+	topics sync.Map                 // topic -> *topicLimit
+}
+
+type topicLimit struct {
+	asking chan struct{} // holds one token: who has it asks
+	bytes  atomic.Int32  // 0: not known
+}
+
+// use sets the client that asks. Where the user's options set a limit of their own it holds, and nobody is asked.
+func (l *limits) use(cl *kgo.Client) {
+	l.adm = kadm.NewClient(cl)
+	if own, _ := cl.OptValue(kgo.ProducerBatchMaxBytesFn).(func(string) int32); own != nil && own(probe) != probeLimit {
+		l.fixed = own
+	}
+}
+
+// probe is no topic's name; batch answers it with probeLimit, by which our function is told from a user's.
+const (
+	probe      = "\x00"
+	probeLimit = minLimit
+)
+
+// batch is the client's question how large a batch for topic may be; it must not block.
+func (l *limits) batch(topic string) int32 {
+	if topic == probe {
+		return probeLimit
+	}
+	if n, ok := l.known(topic); ok {
+		return n
+	}
+	return defaultLimit
+}
+
+func (l *limits) known(topic string) (int32, bool) {
+	if l.fixed != nil {
+		return l.fixed(topic), true
+	}
+	v, ok := l.topics.Load(topic)
+	if !ok {
+		return 0, false
+	}
+	n := v.(*topicLimit).bytes.Load()
+	return n, n > 0
+}
+
+// learn returns a topic's limit, asking the brokers if need be: one caller asks, the others wait for it.
+func (l *limits) learn(ctx context.Context, topic string) (int32, error) {
+	if n, ok := l.known(topic); ok {
+		return n, nil
+	}
+	v, _ := l.topics.LoadOrStore(topic, &topicLimit{asking: make(chan struct{}, 1)})
+	t := v.(*topicLimit)
+	select {
+	case t.asking <- struct{}{}:
+		defer func() { <-t.asking }()
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	if n := t.bytes.Load(); n > 0 {
+		return n, nil
+	}
+	n, keep, err := l.ask(ctx, topic)
+	if err == nil && keep {
+		t.bytes.Store(n)
+	}
+	return n, err
+}
+
+// ask asks the brokers. keep is false for a topic that does not exist yet.
+func (l *limits) ask(ctx context.Context, topic string) (n int32, keep bool, err error) {
+	resources, err := l.adm.DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return 0, false, err
+	}
+	resource, err := resources.On(topic, nil)
+	if err == nil {
+		err = resource.Err
+	}
+	switch {
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		return defaultLimit, false, nil
+	case err != nil: // such as no permission to describe: many producers have none, and the default suits nearly all topics
+		return defaultLimit, true, nil //nolint:nilerr // see above
+	}
+	for _, c := range resource.Configs {
+		if c.Key == "max.message.bytes" && c.Value != nil {
+			if v, err := strconv.ParseInt(*c.Value, 10, 64); err == nil {
+				return int32(min(max(v, minLimit), maxLimit)), true, nil
+			}
+		}
+	}
+	return defaultLimit, true, nil
+}
+
+// batchOverhead is the bytes of a batch around its records, in Kafka's record batch format version 2: base offset 8, length 4,
+// leader epoch 4, magic 1, checksum 4, attributes 2, last offset delta 4, two timestamps 16, producer id 8, epoch 2,
+// sequence 4, record count 4.
+const batchOverhead = 61
+
+// recordSize is the bytes of r as the only record of a batch, before compression (record format version 2).
+func recordSize(r *kgo.Record) int {
+	n := 1 + 1 + 1 + // attributes, timestamp delta 0, offset delta 0
+		sized(len(r.Key)) + sized(len(r.Value)) + varint(len(r.Headers))
+	for i := range r.Headers {
+		n += sized(len(r.Headers[i].Key)) + sized(len(r.Headers[i].Value))
+	}
+	return n + varint(n)
+}
+
+func sized(n int) int { return varint(n) + n }
+
+// varint is the length of n as a zigzag varint.
+func varint(n int) int {
+	var b [binary.MaxVarintLen64]byte
+	return binary.PutVarint(b[:], int64(n))
+}

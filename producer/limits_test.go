@@ -1,0 +1,187 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"pgregory.net/rapid"
+
+	"github.com/waybill-dev/waybill/job"
+)
+
+// sized returns a raw job whose record has exactly n bytes beside the batch's overhead, and its options.
+func payloadFor(t *testing.T, p *Producer, n int) []byte {
+	t.Helper()
+	payload := make([]byte, n)
+	for len(payload) > 0 {
+		r, _, err := p.EncodeRaw("k", payload, "", &job.Options{ID: "id"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if recordSize(r)+batchOverhead <= n {
+			return payload
+		}
+		payload = payload[:len(payload)-1]
+	}
+	t.Fatalf("no payload makes %d bytes", n)
+	return nil
+}
+
+func TestTooLargeIsRefusedLocally(t *testing.T) {
+	for _, limit := range []int{2000, 100_000, 1_048_588, 5_000_000} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				b.limit("emails", limit)
+				p := b.producer(func(c *Config) { c.Opts = append(c.Opts, kgo.ProducerBatchCompression(kgo.NoCompression())) })
+				fit := payloadFor(t, p, limit)
+				if _, err := p.EnqueueRaw(t.Context(), "k", fit, "", &job.Options{ID: "id"}); err != nil {
+					t.Errorf("what just fits: %v", err)
+				}
+				produced := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Observe: true, Count: -1})
+				_, err := p.EnqueueRaw(t.Context(), "k", append(fit, 0), "", &job.Options{ID: "id"})
+				if !errors.Is(err, ErrTooLarge) || errors.Is(err, kerr.MessageTooLarge) || !strings.Contains(err.Error(), "with id id") ||
+					!strings.Contains(err.Error(), fmt.Sprint(limit+1, " bytes")) || !strings.Contains(err.Error(), "max.message.bytes") {
+					t.Errorf("a byte more: %v", err)
+				}
+				if produced.Hits() != 0 {
+					t.Error("it went to the broker")
+				}
+			})
+		})
+	}
+}
+
+// A broker refuses a batch as a whole; batches must fit the topic, or jobs fail that are small.
+func TestSmallJobsInASmallTopic(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.limit("emails", 3000)
+		p := b.producer(func(c *Config) {
+			c.Opts = append(c.Opts, kgo.ProducerLinger(time.Second), kgo.ProducerBatchCompression(kgo.NoCompression()))
+		})
+		items := make([]Item, 200)
+		for i := range items {
+			user := strings.Repeat("x", 200)
+			if i == 100 {
+				user = strings.Repeat("x", 4000)
+			}
+			items[i] = Item{welcome{user}, &job.Options{Key: []byte("one")}}
+		}
+		_, err := p.EnqueueMany(t.Context(), items)
+		var batch *BatchError
+		if !errors.As(err, &batch) || len(batch.Failed) != 1 || batch.Failed[0].Index != 100 || !errors.Is(err, ErrTooLarge) {
+			t.Errorf("only the large one may fail: %v", err)
+		}
+		if got := len(b.records("emails")); got != 199 {
+			t.Errorf("%d written", got)
+		}
+	})
+}
+
+func TestTheBrokersAreAskedOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		asked := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Observe: true, Count: -1})
+		p := b.producer()
+		var callers sync.WaitGroup
+		for range 20 {
+			callers.Go(func() {
+				if _, err := p.Enqueue(t.Context(), welcome{}, nil); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		callers.Wait()
+		if asked.Hits() != 1 {
+			t.Errorf("asked %d times", asked.Hits())
+		}
+		own := b.producer(func(c *Config) { c.Opts = append(c.Opts, kgo.ProducerBatchMaxBytes(1000)) })
+		if _, err := own.Enqueue(t.Context(), welcome{strings.Repeat("x", 1000)}, nil); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("a limit of the user's own: %v", err)
+		}
+		if _, err := own.Enqueue(t.Context(), welcome{}, nil); err != nil || asked.Hits() != 1 {
+			t.Errorf("a limit of the user's own: %v, asked %d times", err, asked.Hits())
+		}
+	})
+}
+
+// While one caller asks the others wait, each as long as its own context lasts; then the next one asks.
+func TestAskingIsHandedOn(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.set(errHang)
+		p := b.producer()
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var callers sync.WaitGroup
+		for range 2 {
+			callers.Go(func() {
+				if _, err := p.Enqueue(short, welcome{}, nil); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrUnknown) {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+		callers.Go(func() {
+			time.Sleep(time.Millisecond)
+			if _, err := p.Enqueue(t.Context(), welcome{}, nil); err != nil {
+				t.Errorf("the patient caller: %v", err)
+			}
+		})
+		time.Sleep(2 * time.Second)
+		b.set(nil)
+		callers.Wait()
+	})
+}
+
+func TestATopicMadeLater(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		p := b.producer()
+		late := &job.Options{Topic: "late"}
+		if _, err := p.Enqueue(t.Context(), welcome{}, late); !errors.Is(err, kerr.UnknownTopicOrPartition) {
+			t.Fatalf("before: %v", err)
+		}
+		adm := p.limits.adm
+		if _, err := adm.CreateTopic(t.Context(), 1, 1, map[string]*string{"max.message.bytes": kmsg.StringPtr("2000")}, "late"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Enqueue(t.Context(), welcome{}, late); err != nil {
+			t.Errorf("after: %v", err)
+		}
+		if _, err := p.Enqueue(t.Context(), welcome{strings.Repeat("x", 2000)}, late); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("its limit is not known: %v", err)
+		}
+	})
+}
+
+// The client agrees with recordSize to the byte.
+func TestRecordSizeIsTheClients(t *testing.T) {
+	p := offline(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		o := &job.Options{Key: rapid.SliceOfN(rapid.Byte(), 1, 200).Draw(rt, "key")}
+		for i := range rapid.IntRange(0, 80).Draw(rt, "headers") {
+			o.Headers = append(o.Headers, job.Header{Key: fmt.Sprint("h", i), Value: rapid.SliceOfN(rapid.Byte(), 0, 70).Draw(rt, "value")})
+		}
+		r, _, err := p.EncodeRaw("kind", make([]byte, rapid.IntRange(300, 20_000).Draw(rt, "payload")), "", o)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		size := recordSize(r) + batchOverhead
+		for _, c := range []struct {
+			limit int
+			fits  bool
+		}{{size, true}, {size - 1, false}} {
+			cl, err := kgo.NewClient(kgo.SeedBrokers("localhost:1"), kgo.ProducerBatchMaxBytes(int32(c.limit)),
+				kgo.UnknownTopicRetries(0), kgo.RecordPartitioner(Partitioner()))
+			if err != nil {
+				rt.Fatal(err)
+			}
+			cl.Close()
+		}
+	})
+}
