@@ -58,7 +58,7 @@ func (c *Consumer) begin(t *topic, p int32, topicName, member string) {
 	}
 	h := c.newHandle(t, key, member)
 	c.handles[key] = h
-	c.own1(h, t.name)
+	c.claim(h, t.name)
 	for i := range t.tiers {
 		if c.assigned[commit.Partition{Topic: t.tiers[i].name, Partition: p}] != "" {
 			c.join(h, t.tiers[i].name)
@@ -86,12 +86,12 @@ func (c *Consumer) join(h *handle, name string) {
 	if tier == nil {
 		return
 	}
-	c.own1(h, name)
+	c.claim(h, name)
 	h.shard.post(h, func(m *task.Machine, now int64) { m.AddTier(name, tier.id, tier.delay, now) })
 }
 
-// own1 notes that a partition belongs to a handle, for polls and commits.
-func (c *Consumer) own1(h *handle, name string) {
+// claim notes that a partition belongs to a handle, for polls and commits.
+func (c *Consumer) claim(h *handle, name string) {
 	at := commit.Partition{Topic: name, Partition: h.key.partition}
 	h.parts = append(h.parts, at)
 	c.owners.Store(at, h)

@@ -42,8 +42,8 @@ func (c *Consumer) connect(ctx context.Context) error {
 	return nil
 }
 
-// join makes the group's client, which begins to join at once: the rooms its callbacks use must be there already.
-func (c *Consumer) join() (err error) {
+// enter makes the group's client, which begins to join at once: the rooms its callbacks use must be there already.
+func (c *Consumer) enter() (err error) {
 	defer close(c.wired)
 	if c.group, err = kgo.NewClient(append(append(c.base, c.groupOpts()...), c.cfg.Opts...)...); err != nil {
 		return err

@@ -173,7 +173,7 @@ func (c *Consumer) work(ctx context.Context) error {
 	for _, n := range c.workers {
 		c.pools = append(c.pools, pool.New(n, c.gate, c.deliver))
 	}
-	if err := c.join(); err != nil {
+	if err := c.enter(); err != nil {
 		return errors.Join(fmt.Errorf("consumer: %w", err), c.end(nil, stopWriting, stopBackground))
 	}
 	c.goBackground(bg, c.commits.Run, c.fetch.run, c.prover.run, c.trimmer.run, c.alone.run)
