@@ -30,6 +30,7 @@ func (c *Consumer) connect(ctx context.Context) error {
 	}
 	c.adm = kadm.NewClient(c.writer)
 	c.reader = dedupe.NewLogReader(append(append([]kgo.Opt{}, base...), c.cfg.Opts...))
+	c.base = base
 	if err := c.prepare(ctx); err != nil {
 		c.writer.Close()
 		return err
@@ -38,7 +39,6 @@ func (c *Consumer) connect(ctx context.Context) error {
 	c.prover = &prover{c: c, asks: make(chan *handle, 1024)}
 	c.alone = &alone{c: c, work: make(chan func(), 64)}
 	c.trimmer = newTrimmer(c)
-	c.base = base
 	return nil
 }
 

@@ -170,9 +170,11 @@ func (c *Consumer) work(ctx context.Context) error {
 	for range shardCount() {
 		c.shards = append(c.shards, newShard(c))
 	}
+	c.mu.Lock()
 	for _, n := range c.workers {
 		c.pools = append(c.pools, pool.New(n, c.gate, c.deliver))
 	}
+	c.mu.Unlock()
 	if err := c.enter(); err != nil {
 		return errors.Join(fmt.Errorf("consumer: %w", err), c.end(nil, stopWriting, stopBackground))
 	}

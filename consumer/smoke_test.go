@@ -46,7 +46,7 @@ func TestSmoke(t *testing.T) {
 			return nil
 		})
 		log, _ := zap.NewDevelopment()
-		c, err := consumer.New(consumer.Config{Brokers: cl.ListenAddrs(), Group: "g", Topics: []string{"jobs"}, Mux: mux, Partitions: 4, Logger: log,
+		c, err := consumer.New(consumer.Config{Brokers: cl.ListenAddrs(), Group: "g", Topics: []string{"jobs"}, Mux: mux, Partitions: 4, Setup: consumer.Create, Logger: log,
 			Opts: []kgo.Opt{kgo.Dialer(vn.DialContext)}})
 		if err != nil {
 			t.Fatal(err)

@@ -31,6 +31,9 @@
 //	                        brokers or their configuration are skipped.
 //	WAYBILL_KAFKA_REQUIRED  "1": what would be skipped fails instead. For CI.
 //	WAYBILL_KAFKA_CACHE     where the jars live; default <user cache>/waybill/kafka-4.4.0.
+//	                        About 100 MB; filled by the first start, which takes some
+//	                        ten seconds longer. To be removed as a whole, when nothing
+//	                        runs from it.
 //
 // # What differs from Kafka's defaults
 //

@@ -131,6 +131,6 @@ func TestChildDiesWithKilledParent(t *testing.T)       { testOrphans(t, "sleep",
 func TestPausedChildDiesWithKilledParent(t *testing.T) { testOrphans(t, "sleep", true) }
 
 func TestBrokerDiesWithKilledParent(t *testing.T) {
-	suiteTarget(t)
+	ownBroker(t)
 	testOrphans(t, "cluster", false)
 }

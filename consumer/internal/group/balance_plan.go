@@ -188,34 +188,31 @@ const (
 // loose in the second, and to place them as the first round planned is one way to reach the best sum. Levelling loose
 // tasks alone finds the best sum among all ways to place them, hence that one, and leaves nothing to move.
 func (p *plan) level(r reach) {
-	dead := make([]bool, len(p.members)) // nothing can be taken off this member, at least until others have changed
+	// A member from which no chain leads down is done with: a later chain starts no higher, so if it touched anybody this
+	// one reaches, its end would be two lower than this one, too.
+	done := make([]bool, len(p.members))
 	var from []int32
-	for changed := true; changed; {
-		changed = false
-		clear(dead)
-		for from = p.fullest(from, dead); len(from) > 0; from = p.fullest(from, dead) {
-			if to := p.path.find(p, from, r); to != nobody {
-				p.shift(to)
-				changed = true
-				continue
-			}
-			for _, m := range from {
-				dead[m] = true
-			}
+	for from = p.fullest(from, done); len(from) > 0; from = p.fullest(from, done) {
+		if to := p.path.find(p, from, r); to != nobody {
+			p.shift(to)
+			continue
+		}
+		for _, m := range from {
+			done[m] = true
 		}
 	}
 }
 
-// fullest returns the members with the most tasks that are not dead, or none if they have not two more than the
+// fullest returns the members with the most tasks that are not done with, or none if they have not two more than the
 // emptiest. It uses the memory of into.
-func (p *plan) fullest(into []int32, dead []bool) []int32 {
+func (p *plan) fullest(into []int32, done []bool) []int32 {
 	into = into[:0]
 	if len(p.load) == 0 {
 		return into
 	}
 	most := slices.Min(p.load) + 2
 	for m, load := range p.load {
-		if dead[m] || load < most {
+		if done[m] || load < most {
 			continue
 		}
 		if load > most {

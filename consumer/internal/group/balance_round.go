@@ -151,9 +151,6 @@ func (r *round) readTopics(primaryOf func(string) string) map[string]topicRef {
 	families := map[string][]string{} // job topic -> itself and its tiers
 	for name := range subscribers {
 		primary := primaryOf(name)
-		if primaryOf(primary) != primary {
-			primary = name // a tier of a tier would be in two families, and its partitions with two owners
-		}
 		families[primary] = append(families[primary], name)
 	}
 	refs := make(map[string]topicRef, len(subscribers))

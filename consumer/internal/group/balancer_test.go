@@ -222,6 +222,46 @@ func TestSingleRounds(t *testing.T) {
 			want: map[string]string{"a": "T:1 T.2:1", "b": "T.1:0 T.2:0"},
 		},
 		{
+			name:   "of equal parts, the newer claim",
+			counts: "T:1 T.1:1",
+			members: []participant{
+				{id: "a", instance: "i", subs: "T T.1", owns: "T:0", gen: 7},
+				{id: "b", subs: "T T.1", owns: "T.1:0", gen: 9},
+			},
+			want: map[string]string{"b": "T.1:0"},
+		},
+		{
+			name:   "of equal parts and generations, the first member",
+			counts: "T:1 T.1:1",
+			members: []participant{
+				{id: "b", subs: "T T.1", owns: "T:0", gen: 9},
+				{id: "a", subs: "T T.1", owns: "T.1:0", gen: 9},
+			},
+			want: map[string]string{"a": "T.1:0"},
+		},
+		{
+			name:   "of equally loaded members, the one with fewer tasks of that job topic",
+			counts: "T:4 U:2",
+			members: []participant{
+				{id: "a", subs: "T U", owns: "T:0,1", gen: 9},
+				{id: "b", subs: "T U", owns: "U:0,1", gen: 9},
+			},
+			want: map[string]string{"a": "T:0,1,3", "b": "T:2 U:0,1"},
+		},
+		{
+			// z must get two more of U, not one of a's: to place what nobody holds comes before moving what somebody does.
+			name:   "no move where it is enough to place the loose tasks well",
+			counts: "T:4 U:4 V:2 W:2 X:2",
+			members: []participant{
+				{id: "a", subs: "T", owns: "T:0,1,2,3", gen: 9},
+				{id: "x1", subs: "U V"}, {id: "x2", subs: "U W"}, {id: "x3", subs: "U X"},
+				{id: "z", subs: "T U"},
+			},
+			want: map[string]string{
+				"a": "T:0,1,2,3", "x1": "V:0,1", "x2": "W:0,1", "x3": "U:2 X:0,1", "z": "U:0,1,3",
+			},
+		},
+		{
 			name:   "several job topics are balanced together",
 			counts: "T:3 U:3",
 			members: []participant{
@@ -324,7 +364,7 @@ func TestNilPrimaryOf(t *testing.T) {
 
 // TestInferredCountIsBounded: a corrupt claim on a topic the leader does not know must not exhaust its memory.
 func TestInferredCountIsBounded(t *testing.T) {
-	got := plan(t, 10, nil, []participant{{id: "a", subs: "T", owns: "T:0,1,2147483647", gen: 9}})
+	got := plan(t, 10, nil, []participant{{id: "a", subs: "T", owns: "T:0,1,300000,2147483647", gen: 9}})
 	if got["a"] != "T:0,1" {
 		t.Errorf("got %q, want T:0,1", got["a"])
 	}

@@ -4,7 +4,8 @@
 //
 // It prints one line with the addresses and credentials on standard output, then obeys
 // the commands on standard input ("help" lists them) until SIGINT or SIGTERM, when it
-// kills the brokers and removes the data unless -dir was given. What it may start, and
+// kills the brokers and removes the data unless -dir was given. Under "go run", signals
+// go to the command itself, not to the go tool (Ctrl-C reaches both). What it may start, and
 // what it never does, is package realkafka's matter. Everything else it has to say goes
 // to standard error.
 package main

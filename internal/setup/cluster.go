@@ -1,0 +1,167 @@
+package setup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/waybill-dev/waybill/internal/control"
+	"github.com/waybill-dev/waybill/retrytopics"
+)
+
+func number(s string) (int64, bool) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	return n, err == nil
+}
+
+// Look asks a cluster for the topics a group needs; those that do not exist are left out.
+func Look(ctx context.Context, adm *kadm.Client, w Want) (Have, error) {
+	names := []string{retrytopics.ControlTopic(w.Group), retrytopics.StatusTopic(w.Group), retrytopics.AuditTopic(w.Group)}
+	for _, t := range w.Topics {
+		names = append(append(names, t.Name), retrytopics.EngineTopics(t.Name, w.Group, w.Tiers)...)
+	}
+	topics, err := adm.ListTopics(ctx, names...)
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	have := Have{}
+	var found []string
+	for _, name := range names {
+		t, ok := topics[name]
+		if !ok || errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
+			continue
+		}
+		if t.Err != nil {
+			return nil, fmt.Errorf("topic %s: %w", name, t.Err)
+		}
+		e := Existing{Partitions: int32(len(t.Partitions)), Configs: map[string]string{}}
+		for _, p := range t.Partitions {
+			e.Replication = int16(len(p.Replicas))
+		}
+		have[name] = e
+		found = append(found, name)
+	}
+	if len(found) == 0 {
+		return have, nil
+	}
+	configs, err := adm.DescribeTopicConfigs(ctx, found...)
+	if err != nil {
+		return nil, fmt.Errorf("describe topics: %w", err)
+	}
+	for _, rc := range configs {
+		if rc.Err != nil {
+			return nil, fmt.Errorf("describe topic %s (needs DESCRIBE_CONFIGS): %w", rc.Name, rc.Err)
+		}
+		for _, kv := range rc.Configs {
+			have[rc.Name].Configs[kv.Key] = kv.MaybeValue()
+		}
+	}
+	return have, nil
+}
+
+// Plan says what differs. opts are for the client that reads the control topic.
+func Plan(ctx context.Context, adm *kadm.Client, opts []kgo.Opt, w Want) (Report, error) {
+	have, err := Look(ctx, adm, w)
+	if err != nil {
+		return Report{}, err
+	}
+	var layout control.Layout
+	if _, ok := have[retrytopics.ControlTopic(w.Group)]; ok {
+		if layout, err = control.ReadLayout(ctx, opts, w.Group); err != nil {
+			return Report{}, err
+		}
+	}
+	return Compare(w, have, layout), nil
+}
+
+// Apply mends what can be mended and writes the layout. What another instance created meanwhile is fine. What only a person
+// can mend is left, and is an error of Verify.
+func Apply(ctx context.Context, adm *kadm.Client, opts []kgo.Opt, r Report) error {
+	var errs []error
+	created := false
+	for _, c := range r.Changes {
+		var err error
+		switch c.Action {
+		case Create:
+			err = create(ctx, adm, c.spec)
+			created = true
+		case Alter:
+			err = alter(ctx, adm, c.spec)
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if created {
+		if err := settle(ctx, adm, r); err != nil {
+			return err
+		}
+	}
+	if r.layoutNew {
+		if _, err := control.WriteLayout(ctx, opts, r.group, r.Layout); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func create(ctx context.Context, adm *kadm.Client, s *spec) error {
+	configs := map[string]*string{}
+	for _, c := range s.configs {
+		configs[c.key] = kadm.StringPtr(c.value)
+	}
+	_, err := adm.CreateTopic(ctx, s.partitions, s.replication, configs, s.name)
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+		return fmt.Errorf("create topic %s: %w", s.name, err)
+	}
+	return nil
+}
+
+func alter(ctx context.Context, adm *kadm.Client, s *spec) error {
+	var configs []kadm.AlterConfig
+	for _, c := range s.configs {
+		configs = append(configs, kadm.AlterConfig{Op: kadm.SetConfig, Name: c.key, Value: kadm.StringPtr(c.value)})
+	}
+	resp, err := adm.AlterTopicConfigs(ctx, configs, s.name)
+	if err == nil {
+		_, err = resp.On(s.name, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("alter topic %s: %w", s.name, err)
+	}
+	return nil
+}
+
+// settle waits until the brokers' metadata shows what was created: creation is acked by the controller before that.
+func settle(ctx context.Context, adm *kadm.Client, r Report) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	var names []string
+	for _, c := range r.Changes {
+		if c.Action == Create {
+			names = append(names, c.Topic)
+		}
+	}
+	every := time.NewTicker(50 * time.Millisecond)
+	defer every.Stop()
+	for {
+		topics, err := adm.ListTopics(ctx, names...)
+		if err == nil && topics.Error() == nil && len(topics) == len(names) {
+			return nil
+		}
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the new topics %v did not appear within 30 s: %w", names, errors.Join(err, topics.Error()))
+		}
+	}
+}
