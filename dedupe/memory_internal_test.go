@@ -31,7 +31,9 @@ func TestIndexDoesNotGrowWithWhatIsForgotten(t *testing.T) {
 	if m.Len() != each*window {
 		t.Fatalf("%d jobs", m.Len())
 	}
-	if got, limit := m.index.size(), 4*each*window; got > limit {
+	// A part has less than four slots for each live one it had at its fullest. That is more than the jobs now: between Apply
+	// and Expire one more bucket is live, and by the seed's chance some parts hold more than others.
+	if got, limit := m.index.size(), 6*each*window; got > limit {
 		t.Errorf("%d slots for %d jobs", got, m.Len())
 	}
 }

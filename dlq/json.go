@@ -43,6 +43,8 @@ type letterJSON struct {
 	Redriven      time.Time       `json:"redriven,omitzero"`
 	Truncated     bool            `json:"truncated,omitempty"`
 	PayloadBytes  int             `json:"payload_bytes"`
+	HeadersBytes  int             `json:"headers_bytes,omitempty"`
+	KeyBytes      int             `json:"key_bytes,omitempty"`
 	Payload       json.RawMessage `json:"payload,omitempty"`
 	PayloadText   *string         `json:"payload_text,omitempty"`
 	PayloadBase64 []byte          `json:"payload_base64,omitempty"`
@@ -64,7 +66,8 @@ func (l *Letter) MarshalJSON() ([]byte, error) {
 		Digest: fmt.Sprintf("%016x", l.Digest), Generation: l.Generation, Hop: l.Hop, Attempts: l.Attempts, First: l.First,
 		Last: l.Last, Disposition: l.Disposition.String(), Code: l.Code.String(), Text: l.Text, Fingerprint: l.Fingerprint,
 		Handler: l.Handler, Instance: l.Instance, Copies: l.Copies, Superseded: l.Superseded, Redriven: l.Redriven,
-		Truncated: l.Truncated, PayloadBytes: l.PayloadBytes, Raw: l.Raw,
+		Truncated: l.Truncated, PayloadBytes: l.PayloadBytes, HeadersBytes: l.HeadersBytes,
+		KeyBytes: l.KeyBytes, Raw: l.Raw,
 	}
 	if !inCalendar(j.Filed) { // a producer's timestamp, where the topic lets them count, may be anything
 		j.Filed = time.Time{}

@@ -47,6 +47,8 @@ type Letter struct {
 	Instance     string
 	Truncated    bool // the payload was left out for its size
 	PayloadBytes int  // length the payload has, or had
+	HeadersBytes int  // size of the user's headers if they were left out too, else 0
+	KeyBytes     int  // length of the key if it was left out too, else 0
 
 	// What the Client found out; zero from Decode.
 	Copies     int       // records of this letter in the topic, itself included; 0 when nobody counted
@@ -205,8 +207,10 @@ func (p *letterParser) field(name, s string) (known bool, err error) {
 	case HeaderPayloadBytes:
 		l.Truncated = true
 		l.PayloadBytes, err = number[int](s, 0, math.MaxInt32)
-	case HeaderHeadersBytes, HeaderKeyBytes:
-		_, err = number[int](s, 0, math.MaxInt32)
+	case HeaderHeadersBytes:
+		l.HeadersBytes, err = number[int](s, 1, math.MaxInt32)
+	case HeaderKeyBytes:
+		l.KeyBytes, err = number[int](s, 1, math.MaxInt32)
 	default:
 		return false, nil
 	}

@@ -194,7 +194,7 @@ func TestBatchThroughMiddleware(t *testing.T) {
 // that came are run, the others one by one.
 func TestBatchDoesNotWaitForeverForMiddleware(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var gate sync.Mutex
+		gate := make(chan struct{}, 1) // a bubble's time stands still behind a Mutex
 		var sizes []int
 		p := one(t, processor.Kind[mail]{
 			Batch: func(ctx context.Context, js []*job.Job[mail]) []error {
@@ -205,8 +205,8 @@ func TestBatchDoesNotWaitForeverForMiddleware(t *testing.T) {
 				return make([]error, len(js))
 			},
 			Use: []processor.Middleware{each(func(ctx context.Context, m *job.Message, next processor.Handler) error {
-				gate.Lock()
-				defer gate.Unlock()
+				gate <- struct{}{}
+				defer func() { <-gate }()
 				return next(ctx, m)
 			})},
 			Policy: job.Policy{Timeout: 10 * time.Second},
@@ -253,15 +253,21 @@ func TestBatchStopsWhileGathering(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
+		began := time.Now()
 		p := one(t, processor.Kind[mail]{
 			Batch: func(context.Context, []*job.Job[mail]) []error { t.Error("Batch is called"); return nil },
 			Use: []processor.Middleware{each(func(ctx context.Context, m *job.Message, next processor.Handler) error {
 				if m.ID == "slow" {
 					time.Sleep(time.Second)
 					cancel()
-					synctest.Wait() // the others have been sent home by now
+					time.Sleep(time.Second)
+					return next(ctx, m)
 				}
-				return next(ctx, m)
+				err := next(ctx, m)
+				if waited := time.Since(began); waited != time.Second {
+					t.Errorf("%s has waited %v", m.ID, waited)
+				}
+				return err
 			})},
 		})
 		out := make([]job.Outcome, 3)

@@ -61,7 +61,11 @@ func (c *clock) arm() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.inner == nil {
-		c.inner, c.drop = context.WithDeadline(c.parent, c.end)
+		if c.own {
+			c.inner, c.drop = context.WithDeadline(c.parent, c.end)
+		} else { // a timer of ours at the same instant could fire before the parent has ended
+			c.inner, c.drop = context.WithCancel(c.parent)
+		}
 		if c.over {
 			c.drop()
 		}

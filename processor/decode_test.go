@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -26,7 +28,7 @@ type protoArgs struct{ *wrapperspb.StringValue }
 
 func (protoArgs) Kind() string { return "proto" }
 
-// a generated type is used as its pointer; the method Kind is promoted from nowhere, so tests of it wrap by value
+// protoValue is a pointer type that is a message itself, as a generated type with the method Kind beside it is.
 type protoValue struct{ wrapperspb.StringValue }
 
 func (*protoValue) Kind() string { return "proto.value" }
@@ -126,6 +128,19 @@ func TestUndecodable(t *testing.T) {
 	if got := p.Run(t.Context(), &job.Message{}); got.Code != job.CodeDecode {
 		t.Errorf("a nil payload: %+v", got)
 	}
+}
+
+// A payload that is slow not to decode is still one that does not decode.
+func TestUndecodablePastTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := one(t, processor.Kind[mail]{Handle: ok, Version: 1, Upcast: func(int, []byte) ([]byte, error) {
+			time.Sleep(time.Hour)
+			return nil, errors.New("no")
+		}})
+		if got := p.Run(t.Context(), message("a")); got.Verdict != job.VerdictDead || got.Code != job.CodeDecode {
+			t.Errorf("got %+v", got)
+		}
+	})
 }
 
 // Every shape of arguments that a codec knows reaches the handler.

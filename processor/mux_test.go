@@ -126,6 +126,14 @@ func TestSet(t *testing.T) {
 	if o.FirstName() != "other" || o.BatchSize() != 0 || o.Policy().Timeout != time.Second || o.Policy().Class != "slow" {
 		t.Errorf("other: first %s, batch %d, policy %+v", o.FirstName(), o.BatchSize(), o.Policy())
 	}
+	names := s.Names()
+	if want := map[string]*processor.Processor{"mail": p, "post": p, "letter": p, "other": o}; !reflect.DeepEqual(names, want) {
+		t.Errorf("Names() = %v", names)
+	}
+	clear(names)
+	if s.Lookup("mail") != p {
+		t.Error("Names() hands out its own map")
+	}
 	all := s.Processors()
 	if !reflect.DeepEqual(all, []*processor.Processor{p, o}) {
 		t.Errorf("Processors() = %v", all)

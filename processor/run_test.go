@@ -113,6 +113,22 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
+// What came first, the deadline or the stop, is what counts.
+func TestStoppedAfterTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		p := handling(t, func(c context.Context, _ *job.Job[mail]) error {
+			<-c.Done()
+			<-ctx.Done()
+			return c.Err()
+		}, job.Policy{Timeout: 10 * time.Second})
+		if got := p.Run(ctx, message("a")); got.Verdict != job.VerdictRetry || got.Code != job.CodeDeadline {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
 func explode() { panic("boom") }
 
 func leave() { runtime.Goexit() }

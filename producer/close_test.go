@@ -137,7 +137,7 @@ func warm(b *bubble, p *Producer) {
 func TestCloseWritesWhatIsOnItsWay(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"plain":         func(*Config) {},
-		"a long linger": func(c *Config) { c.Opts = append(c.Opts, kgo.ProducerLinger(time.Hour)) },
+		"a long linger": func(c *Config) { c.Opts = append(c.Opts, kgo.ProducerLinger(time.Minute)) },
 		"little room":   func(c *Config) { c.MaxBuffered = 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -169,18 +169,23 @@ func TestCloseWritesWhatIsOnItsWay(t *testing.T) {
 	}
 }
 
+// A job whose caller has gone is refused while Close waits: Close is the only one left to say so.
 func TestCloseReportsRefusals(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		p := b.producer()
-		hasty, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		warm(b, p)
+		stuck := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotLeaderForPartition, Count: -1})
+		hasty, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.TopicAuthorizationFailed, Count: -1, When: func(kmsg.Request) bool { return true }})
-		if _, err := p.Enqueue(hasty, welcome{}, &job.Options{ID: "x", Topic: "absent"}); err == nil {
-			t.Fatal("written to a topic that does not exist")
+		if _, err := p.Enqueue(hasty, welcome{}, &job.Options{ID: "x"}); !errors.Is(err, ErrUnknown) {
+			t.Fatal(err)
 		}
+		stuck.Remove()
+		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.TopicAuthorizationFailed, Count: -1})
 		var unsent *UnsentError
-		if err := p.Close(t.Context()); errors.As(err, &unsent) && unsent.Cause == nil {
-			t.Errorf("without cause: %v", err)
+		err := p.Close(t.Context())
+		if !errors.As(err, &unsent) || fmt.Sprint(unsent.IDs) != "[x]" || !errors.Is(err, kerr.TopicAuthorizationFailed) {
+			t.Errorf("Close: %v", err)
 		}
 	})
 }

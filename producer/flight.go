@@ -15,9 +15,10 @@ type flight struct {
 	number uint64
 	kind   string
 	where  Enqueued // ID and Topic from the start; the rest before done is closed
-	weight int64    // taken from Producer.bytes, with one of Producer.jobs; 0 before
+	weight int64    // taken from Producer.bytes, with one of Producer.jobs; touched by launch, then by the client's promise
 	err    error    // set before done is closed
 	done   chan struct{}
+	handed bool // to the client; guarded by Producer.producing
 	over   bool // guarded by Producer.mu
 }
 
@@ -39,10 +40,13 @@ func (p *Producer) launch(ctx context.Context, kind string, where Enqueued, r *k
 	p.producing.RLock()
 	defer p.producing.RUnlock()
 	if p.stopped {
-		p.arrive(f, ErrClosed)
+		p.makeRoom(f)
+		p.arrive(f, fmt.Errorf("not sent: %w", ErrClosed))
 		return f
 	}
+	f.handed = true
 	p.cl.Produce(context.Background(), r, func(r *kgo.Record, err error) {
+		p.makeRoom(f)
 		if err != nil {
 			p.arrive(f, explain(r.Topic, err))
 			return
@@ -84,6 +88,8 @@ func (p *Producer) admitSlowly(ctx context.Context, f *flight, topic string, siz
 	switch {
 	case errors.Is(err, kgo.ErrClientClosed): // may come before the context knows
 		return fmt.Errorf("not sent: %w", ErrClosed)
+	case err != nil && ctx.Err() != nil && err != ctx.Err():
+		return fmt.Errorf("%w; the brokers: %w", notSent(ctx), err)
 	case err != nil && ctx.Err() != nil:
 		return notSent(ctx)
 	case err != nil:
@@ -101,6 +107,12 @@ func (p *Producer) admitSlowly(ctx context.Context, f *flight, topic string, siz
 	}
 	f.weight = weight
 	return nil
+}
+
+// makeRoom gives back what admit took.
+func (p *Producer) makeRoom(f *flight) {
+	p.bytes.Release(f.weight)
+	p.jobs.Release(1)
 }
 
 func notSent(ctx context.Context) error { return fmt.Errorf("not sent: %w", context.Cause(ctx)) }
@@ -158,10 +170,6 @@ func (p *Producer) arrive(f *flight, err error) {
 		}
 	}
 	p.mu.Unlock()
-	if f.weight > 0 {
-		p.bytes.Release(f.weight)
-		p.jobs.Release(1)
-	}
 	close(f.done)
 }
 
@@ -205,7 +213,11 @@ func (p *Producer) account(cause error) error {
 	}
 	p.mu.Unlock()
 	for _, f := range left {
-		p.arrive(f, fmt.Errorf("%w: %w", ErrUnknown, ErrClosed))
+		if err := fmt.Errorf("not sent: %w", ErrClosed); !f.handed { // and never will be: stopped is set
+			p.arrive(f, err)
+		} else {
+			p.arrive(f, explain(f.where.Topic, kgo.ErrClientClosed))
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -96,21 +97,49 @@ func (l *limits) learn(ctx context.Context, topic string) (int32, error) {
 	return n, err
 }
 
-// ask asks the brokers. keep is false for a topic that does not exist yet.
+// ask asks the brokers until one answers or ctx ends; the error is then what the last one said. keep is false for a topic
+// that does not exist yet.
 func (l *limits) ask(ctx context.Context, topic string) (n int32, keep bool, err error) {
-	resources, err := l.adm.DescribeTopicConfigs(ctx, topic)
-	if err != nil {
-		return 0, false, err
+	var last error
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		if n, keep, err = l.askOnce(ctx, topic); err == nil || final(err) {
+			return n, keep, err
+		}
+		if ctx.Err() == nil || last == nil {
+			last = err
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return 0, false, last
+		}
 	}
-	resource, err := resources.On(topic, nil)
+}
+
+// final reports whether asking again is in vain, as with a wrong password.
+func final(err error) bool {
+	var code *kerr.Error
+	return errors.Is(err, kgo.ErrClientClosed) || errors.As(err, &code) && !code.Retriable
+}
+
+func (l *limits) askOnce(ctx context.Context, topic string) (n int32, keep bool, err error) {
+	resources, err := l.adm.DescribeTopicConfigs(ctx, topic)
+	var resource kadm.ResourceConfig
+	if err == nil {
+		resource, err = resources.On(topic, nil)
+	}
 	if err == nil {
 		err = resource.Err
 	}
 	switch {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return defaultLimit, false, nil
-	case err != nil: // such as no permission to describe: many producers have none, and the default suits nearly all topics
-		return defaultLimit, true, nil //nolint:nilerr // see above
+	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
+		return defaultLimit, true, nil // few producers may describe topics, and the default suits nearly all
+	case err != nil:
+		return 0, false, err
 	}
 	for _, c := range resource.Configs {
 		if c.Key == "max.message.bytes" && c.Value != nil {
@@ -122,10 +151,10 @@ func (l *limits) ask(ctx context.Context, topic string) (n int32, keep bool, err
 	return defaultLimit, true, nil
 }
 
-// batchOverhead is the bytes of a batch around its records, in Kafka's record batch format version 2: base offset 8, length 4,
-// leader epoch 4, magic 1, checksum 4, attributes 2, last offset delta 4, two timestamps 16, producer id 8, epoch 2,
-// sequence 4, record count 4.
-const batchOverhead = 61
+// batchOverhead is the bytes of a batch around its records. Kafka's record batch format version 2 has 61: base offset 8,
+// length 4, leader epoch 4, magic 1, checksum 4, attributes 2, last offset delta 4, two timestamps 16, producer id 8, epoch 2,
+// sequence 4, record count 4. The client counts the 4 bytes of the length that precedes the batch in the request too.
+const batchOverhead = 61 + 4
 
 // recordSize is the bytes of r as the only record of a batch, before compression (record format version 2).
 func recordSize(r *kgo.Record) int {

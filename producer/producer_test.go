@@ -244,22 +244,22 @@ func TestRoomIsWaitedFor(t *testing.T) {
 					t.Fatal(err)
 				}
 				stuck := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotLeaderForPartition, Count: -1})
-				enqueue := func(id string) error {
-					ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+				enqueue := func(id string, within time.Duration) error {
+					ctx, cancel := context.WithTimeout(t.Context(), within)
 					defer cancel()
 					_, err := p.Enqueue(ctx, welcome{}, &job.Options{ID: id})
 					return err
 				}
 				for _, id := range []string{"a", "b"} {
-					if err := enqueue(id); !errors.Is(err, ErrUnknown) {
+					if err := enqueue(id, time.Second); !errors.Is(err, ErrUnknown) {
 						t.Fatalf("%s found no room: %v", id, err)
 					}
 				}
-				if err := enqueue("c"); err == nil || errors.Is(err, ErrUnknown) || !errors.Is(err, context.DeadlineExceeded) {
+				if err := enqueue("c", time.Second); err == nil || errors.Is(err, ErrUnknown) || !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("c: %v, must be known as not sent", err)
 				}
 				stuck.Remove()
-				if err := enqueue("d"); err != nil {
+				if err := enqueue("d", time.Minute); err != nil {
 					t.Errorf("room did not come back: %v", err)
 				}
 				if err := p.Close(t.Context()); err != nil {

@@ -100,31 +100,41 @@ func pairOf(e *ledger.Event) pairing {
 
 func (c *check) readCalled(e *ledger.Event, rank int, open map[pairing][]*call) {
 	x := &call{Event: e, proc: c.faults.process(e.Process), start: rank, end: len(c.events), startT: e.Time.UnixNano(), endT: forever}
-	x.rec = c.byPos[e.Record]
-	role, known := c.topics[e.Record.Topic]
-	if !known || role.dlq {
-		c.broken(RuleIdentity, nil, "a handler was given a record of a topic that holds no jobs", x)
-		return
+	if p := x.proc; p.ended && rank > p.endRank {
+		x.died, x.end, x.endT = true, rank, x.startT
+		if x.startT > p.endT+int64(c.in.Timing.Lease) {
+			c.broken(RuleLedger, nil, "a process that had ended starts an attempt; give each run of a process its own name", x)
+		}
+	} else {
+		open[pairOf(e)] = append(open[pairOf(e)], x)
 	}
-	x.place = place{role.job, e.Record.Partition}
-	if x.rec != nil {
-		x.job = x.rec.job
-		c.told(x)
-	} else if x.job = c.find(x.place, e.Kind, e.Key, e.ID); x.job == nil || e.Record.Offset >= c.in.From.At(e.Record.Topic, e.Record.Partition, 0) {
-		c.broken(RuleIdentity, nil, "a handler was given a record that is not in its topic: "+strconv.Quote(e.Kind+" "+e.ID), x)
+	if why := c.hang(x); why != "" {
+		c.broken(RuleIdentity, x.job, why+strconv.Quote(e.Kind+" "+e.ID), x)
 		return
 	}
 	x.job.calls = append(x.job.calls, x)
 	c.calls = append(c.calls, x)
 	c.res.Stats.Calls++
-	if p := x.proc; p.ended && rank > p.endRank {
-		x.died, x.end, x.endT = true, rank, x.startT
-		if x.startT > p.endT+int64(c.in.Timing.Lease) {
-			c.broken(RuleLedger, x.job, "a process that had ended starts an attempt; give each run of a process its own name", x)
-		}
-		return
+}
+
+// hang finds the record and the job of a call, or says why it has none.
+func (c *check) hang(x *call) (why string) {
+	e := x.Event
+	role, known := c.topics[e.Record.Topic]
+	if !known || role.dlq {
+		return "a handler was given a record of a topic that holds no jobs: "
 	}
-	open[pairOf(e)] = append(open[pairOf(e)], x)
+	x.place = place{role.job, e.Record.Partition}
+	if x.rec = c.byPos[e.Record]; x.rec != nil {
+		x.job = x.rec.job
+		c.told(x)
+		return ""
+	}
+	x.job = c.find(x.place, e.Kind, e.Key, e.ID)
+	if x.job == nil || e.Record.Offset >= c.in.From.At(e.Record.Topic, e.Record.Partition, 0) {
+		return "a handler was given a record that is not in its topic: "
+	}
+	return ""
 }
 
 // told holds what the handler was told against the record it was given.

@@ -19,6 +19,7 @@ func (c *check) reruns() {
 // rerun judges one call against all earlier ones of its job: each that settled its record must be excused.
 func (c *check) rerun(j *job, before []*call, again *call) {
 	stat := -1
+	var guilty *call // the last that settled it, and of which the owner must have known
 	for _, x := range before {
 		c.once(j, x, again)
 		if x.ret == nil || x.end > again.start || !c.settles(x, again) {
@@ -29,14 +30,16 @@ func (c *check) rerun(j *job, before []*call, again *call) {
 			s = c.anyFault(x)
 		}
 		if s < 0 {
+			guilty = x
 			j.double = j.double || x.ret.Result == ledger.Done
-			c.broken(RuleI6, j, fmt.Sprintf("called again %s after it had returned %s, and no fault excuses it",
-				again.Time.Sub(x.ret.Time), x.ret.Result), x, again)
-			return
 		}
 		stat = s
 	}
-	if stat >= 0 {
+	switch {
+	case guilty != nil:
+		c.broken(RuleI6, j, fmt.Sprintf("called again %s after it had returned %s, and no fault excuses it",
+			again.Time.Sub(guilty.ret.Time), guilty.ret.Result), guilty, again)
+	case stat >= 0:
 		c.res.Stats.Reruns++
 		c.res.Stats.Faults[stat].Reruns++
 	}

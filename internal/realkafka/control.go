@@ -29,7 +29,8 @@ func (c *Cluster) Stop(ctx context.Context, i int) error {
 	return n.stop(ctx)
 }
 
-// Kill ends broker i at once (SIGKILL) and joins it. The others fence it after 4 s.
+// Kill ends broker i at once (SIGKILL) and joins it. The others fence it after 4 s, or
+// after 7 to 8 when it led the controllers, and its partitions move then.
 func (c *Cluster) Kill(i int) error {
 	n, err := c.node(i)
 	if err != nil {
@@ -61,7 +62,7 @@ func (c *Cluster) Restart(ctx context.Context, i int) error {
 }
 
 // Pause freezes broker i (SIGSTOP): its connections stay open and nothing answers, like
-// a machine that hangs. The others fence it after 4 s.
+// a machine that hangs. The others fence it as after Kill.
 func (c *Cluster) Pause(i int) error {
 	n, err := c.node(i)
 	if err != nil {

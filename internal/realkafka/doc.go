@@ -39,7 +39,7 @@
 //
 // Automatic topic creation is off; replication factors and min ISR follow the number
 // of brokers (3 brokers: 3 and 2); the internal topics have 8 partitions; a silent
-// broker is fenced after 4 s; deleted topics leave the disk after 1 s; the first
+// broker is fenced after 4 s instead of 9; deleted topics leave the disk after 1 s; the first
 // rebalance of a group is not delayed; session timeouts from 1 s are accepted; the
 // heap is small. [Options.Properties] overrides any of it.
 //

@@ -207,3 +207,32 @@ func TestLeasePorts(t *testing.T) {
 	}
 	releasePorts(append(a, again))
 }
+
+func TestHaveArchive(t *testing.T) {
+	j := javaRuntime{java: "/jdk/bin/java", version: "17"}
+	cache := t.TempDir()
+	path := archivePath(cache, j)
+	if other := archivePath(cache, javaRuntime{java: j.java, version: "21"}); other == path {
+		t.Error("two versions of Java share an archive")
+	}
+	for _, tc := range []struct {
+		content    string
+		write      bool
+		done, used bool
+	}{
+		{"", false, false, false},
+		{"", true, true, false}, // this Java makes none
+		{"image", true, true, true},
+	} {
+		if tc.write {
+			if err := os.WriteFile(path, []byte(tc.content), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := j
+		done, err := haveArchive(&got, path)
+		if err != nil || done != tc.done || (got.archive == path) != tc.used {
+			t.Errorf("file %q (written %v): done %v, archive %q, %v", tc.content, tc.write, done, got.archive, err)
+		}
+	}
+}

@@ -96,6 +96,19 @@ func TestRealSharedBroker(t *testing.T) {
 	roundTrip(t, c, "shared-two") // closing a handed-out cluster does nothing
 }
 
+// onlyPartition describes the partition of a topic from createTopic.
+func onlyPartition(t *testing.T, admin *kadm.Client, topic string) kadm.PartitionDetail {
+	t.Helper()
+	topics, err := admin.ListTopics(t.Context(), topic)
+	if err == nil {
+		err = topics[topic].Err
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return topics[topic].Partitions[0]
+}
+
 // TestRealFailover is the reason for three brokers: with one dead, in turn killed,
 // stopped and frozen, acknowledged writes go on and nothing acknowledged is lost.
 func TestRealFailover(t *testing.T) {
@@ -106,16 +119,7 @@ func TestRealFailover(t *testing.T) {
 	admin := kadm.NewClient(cl)
 	const topic = "failover"
 	createTopic(t, cl, topic)
-	detail := func() kadm.PartitionDetail {
-		topics, err := admin.ListTopics(t.Context(), topic)
-		if err == nil {
-			err = topics[topic].Err
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return topics[topic].Partitions[0]
-	}
+	detail := func() kadm.PartitionDetail { return onlyPartition(t, admin, topic) }
 	if n := len(detail().Replicas); n != 3 {
 		t.Fatalf("%d replicas, want 3", n)
 	}

@@ -6,34 +6,31 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// plan is the assignment in the making. A task is held if its planned owner holds it already, otherwise loose: nobody
-// holds it, or it has been taken from its holder, so that giving it to somebody else costs no further move.
+// plan is the assignment in the making. It is made in numbers first: how many tasks of each job topic each member gets
+// (have), compared with how many it holds now (held). Which tasks these are follows at the end, in deal: a member keeps of
+// its own as many as it may. So a member with have < held has to give some up, which makes so many moves, and one with
+// have > held gets some that were given up or that nobody held.
 type plan struct {
 	*round
-	owner []int32  // by task; nobody if it has none
-	load  []int    // tasks by member, of all job topics
-	piles [][]pile // by member, by job topic
-	path  pathfinder
+	owner []int32   // by task; nobody if it has none
+	load  []int     // by member: its tasks of all job topics
+	have  [][]int32 // by member, by job topic; without frozen job topics, which nothing is dealt out of
+	held  [][]int32 // likewise
 }
-
-// pile is what one member has of one job topic, as indexes of tasks.
-type pile struct{ held, loose []int32 }
-
-func (p pile) size() int { return len(p.held) + len(p.loose) }
 
 func newPlan(r *round) *plan {
 	p := &plan{
 		round: r,
 		owner: make([]int32, len(r.tasks)),
 		load:  make([]int, len(r.members)),
-		piles: make([][]pile, len(r.members)),
-		path:  newPathfinder(len(r.members), len(r.jobs)),
+		have:  make([][]int32, len(r.members)),
+		held:  make([][]int32, len(r.members)),
 	}
 	for i := range p.owner {
 		p.owner[i] = nobody
 	}
-	for m := range p.piles {
-		p.piles[m] = make([]pile, len(r.jobs))
+	for m := range r.members {
+		p.have[m], p.held[m] = make([]int32, len(r.jobs)), make([]int32, len(r.jobs))
 	}
 	return p
 }
@@ -48,19 +45,24 @@ func (p *plan) stick() {
 			continue
 		}
 		clear(parts)
-		best := nobody
 		for t, h := range k.holders {
 			if p.keeps(k, t, h.member) {
 				parts[h.member]++
 			}
 		}
+		best := nobody
 		for _, h := range k.holders {
 			if h.member != nobody && parts[h.member] > 0 && (best == nobody || p.sticksBetter(h.member, best, parts)) {
 				best = h.member
 			}
 		}
-		if best != nobody {
-			p.keep(int32(i), best)
+		if p.owner[i] = best; best == nobody {
+			continue
+		}
+		p.load[best]++
+		if !p.jobs[k.job].frozen {
+			p.have[best][k.job]++
+			p.held[best][k.job]++
 		}
 	}
 }
@@ -73,20 +75,8 @@ func (p *plan) keeps(k *task, t int, m int32) bool {
 		(k.partition < j.topics[t].partitions || j.topics[t].partitions == 0)
 }
 
-// keep makes m the owner of task i, which it holds.
-func (p *plan) keep(i, m int32) {
-	p.owner[i] = m
-	p.load[m]++
-	job := p.tasks[i].job
-	if p.jobs[job].frozen {
-		return // in no pile: it counts, but cannot be moved
-	}
-	pile := &p.piles[m][job]
-	pile.held = append(pile.held, i)
-}
-
 // sticksBetter reports whether a task should rather stay with member a than with b, given how many of its partitions
-// each member holds.
+// each member keeps.
 func (p *plan) sticksBetter(a, b int32, parts []int) bool {
 	ga, gb := p.members[a].generation, p.members[b].generation
 	switch {
@@ -98,8 +88,8 @@ func (p *plan) sticksBetter(a, b int32, parts []int) bool {
 	return a < b
 }
 
-// place gives every task without owner to the eligible member with the fewest tasks; of equals to the one with the
-// fewest of that job topic, which spreads each of several job topics evenly, then to the first.
+// place adds every task without owner to the eligible member with the fewest tasks; of equals to the one with the fewest
+// of that job topic, which spreads each of several job topics evenly, then to the first.
 func (p *plan) place() {
 	for i := range p.tasks {
 		job := p.tasks[i].job
@@ -112,7 +102,8 @@ func (p *plan) place() {
 				best = m
 			}
 		}
-		p.give(int32(i), best)
+		p.have[best][job]++
+		p.load[best]++
 	}
 }
 
@@ -121,29 +112,89 @@ func (p *plan) lighter(a, b, job int32) bool {
 	if p.load[a] != p.load[b] {
 		return p.load[a] < p.load[b]
 	}
-	return p.piles[a][job].size() < p.piles[b][job].size()
+	return p.have[a][job] < p.have[b][job]
 }
 
-// give makes m the owner of loose task i.
-func (p *plan) give(i, m int32) {
-	p.owner[i] = m
-	p.load[m]++
-	pile := &p.piles[m][p.tasks[i].job]
-	pile.loose = append(pile.loose, i)
+// shift takes one task of job from one member and gives it to another.
+func (p *plan) shift(from, to, job int32) {
+	p.have[from][job]--
+	p.load[from]--
+	p.have[to][job]++
+	p.load[to]++
 }
 
-// take takes one task of job from m, a loose one if it has one, and returns it. m must have one.
-func (p *plan) take(m, job int32) int32 {
-	pile := &p.piles[m][job]
-	from := &pile.loose
-	if len(*from) == 0 {
-		from = &pile.held
+// level evens out the loads: while a chain of shifts leads from a fullest member to one with at least two tasks less, it
+// goes along that chain. When no such chain is left, the sum of the squared loads is the least possible (it is a convex
+// cost flow, and such a chain is what a negative cycle is there).
+func (p *plan) level() {
+	// A member from which no chain leads down is done with: a later chain starts no higher, so if it touched anybody this
+	// one reaches, its end would be two lower than this one, too.
+	done := make([]bool, len(p.members))
+	chains := newChains(len(p.members), len(p.jobs))
+	for from := p.fullest(done); from != nobody; from = p.fullest(done) {
+		to := chains.find(p, from)
+		if to == nobody {
+			done[from] = true
+			continue
+		}
+		for to != from {
+			s := chains.via[to]
+			p.shift(s.member, to, s.job)
+			to = s.member
+		}
 	}
-	last := len(*from) - 1
-	i := (*from)[last]
-	*from = (*from)[:last]
-	p.load[m]--
-	return i
+}
+
+// fullest returns the member with the most tasks that is not done with, the first of equals, or nobody if it has not two
+// more than the emptiest.
+func (p *plan) fullest(done []bool) int32 {
+	best := nobody
+	for m := range p.load {
+		if !done[m] && (best == nobody || p.load[m] > p.load[best]) {
+			best = int32(m)
+		}
+	}
+	if best == nobody || p.load[best] < slices.Min(p.load)+2 {
+		return nobody
+	}
+	return best
+}
+
+// deal turns numbers into tasks. Every member keeps the first of those it holds, as many as it may; what is left goes in
+// order to those who have fewer than they should.
+func (p *plan) deal() {
+	for j := range p.jobs {
+		job := &p.jobs[j]
+		if job.frozen {
+			continue
+		}
+		owner := p.owner[job.first : job.first+int(job.extent)]
+		open := make([]int32, len(p.members)) // how many each is still to get
+		for _, m := range job.eligible {
+			open[m] = p.have[m][j]
+		}
+		for i, m := range owner {
+			if m == nobody {
+				continue
+			}
+			if open[m] > 0 {
+				open[m]--
+			} else {
+				owner[i] = nobody
+			}
+		}
+		next := 0
+		for i := range owner {
+			if owner[i] != nobody {
+				continue
+			}
+			for open[job.eligible[next]] == 0 {
+				next++
+			}
+			owner[i] = job.eligible[next]
+			open[owner[i]]--
+		}
+	}
 }
 
 // handOver turns the plan into this round's assignment. What its planned owner holds stays with it. Of a task on which
@@ -169,65 +220,4 @@ func (p *plan) handOver(cb *kgo.ConsumerBalancer) kgo.IntoSyncAssignment {
 		}
 	}
 	return out
-}
-
-// reach says which tasks level may touch.
-type reach bool
-
-const (
-	looseOnly reach = false // tasks nobody holds
-	heldToo   reach = true  // others as well: each is a move
-)
-
-// level evens out the loads: while some member has at least two tasks more than another to which a chain of moves leads,
-// it shifts one task along that chain. Fullest members come first and cheapest chains are taken, so with equal
-// subscriptions no task moves that need not.
-//
-// When no such chain is left, the sum of the squared loads is the least possible (it is a convex cost flow, and a chain
-// is what a negative cycle is there). That is why a rebalance settles in two rounds. The tasks given up in the first are
-// loose in the second, and to place them as the first round planned is one way to reach the best sum. Levelling loose
-// tasks alone finds the best sum among all ways to place them, hence that one, and leaves nothing to move.
-func (p *plan) level(r reach) {
-	// A member from which no chain leads down is done with: a later chain starts no higher, so if it touched anybody this
-	// one reaches, its end would be two lower than this one, too.
-	done := make([]bool, len(p.members))
-	var from []int32
-	for from = p.fullest(from, done); len(from) > 0; from = p.fullest(from, done) {
-		if to := p.path.find(p, from, r); to != nobody {
-			p.shift(to)
-			continue
-		}
-		for _, m := range from {
-			done[m] = true
-		}
-	}
-}
-
-// fullest returns the members with the most tasks that are not done with, or none if they have not two more than the
-// emptiest. It uses the memory of into.
-func (p *plan) fullest(into []int32, done []bool) []int32 {
-	into = into[:0]
-	if len(p.load) == 0 {
-		return into
-	}
-	most := slices.Min(p.load) + 2
-	for m, load := range p.load {
-		if done[m] || load < most {
-			continue
-		}
-		if load > most {
-			most, into = load, into[:0]
-		}
-		into = append(into, int32(m))
-	}
-	return into
-}
-
-// shift moves one task along each step of the chain found last, from its end to its start: to gains one, the member where
-// the chain starts loses one, those in between pass one on.
-func (p *plan) shift(to int32) {
-	for s := p.path.via[to]; s.member != nobody; s = p.path.via[to] {
-		p.give(p.take(s.member, s.job), to)
-		to = s.member
-	}
 }

@@ -26,8 +26,8 @@ const metadataVersion = 3
 //   - Balanced: among members subscribed to the same job topics, the numbers of tasks differ by at most one, counted
 //     over all job topics together. Where subscriptions differ no chain of moves could make it more even. Within that,
 //     each job topic is spread as evenly as it can be without extra moves.
-//   - Few moves: a task leaves its owner only where the balance needs it. For members with the same subscription the
-//     number of moves is the least possible. A group settles in two rounds: one to give up, one to take.
+//   - Fewest moves: no plan that is as balanced takes fewer tasks from their owners. A group comes to rest in two
+//     rounds, one to give up and one to take; what an owner gives up in the first never comes back to it in the second.
 //   - Deterministic: the plan does not depend on the order of maps, members or topics. Ties go to static members in the
 //     order of their instance ids, then to the others in the order of their member ids.
 //
@@ -135,9 +135,8 @@ func (b *Balancer) Balance(cb *kgo.ConsumerBalancer, counts map[string]int32) kg
 	p := newPlan(r)
 	p.stick()
 	p.place()
-	// First with what nobody holds, then with moves: only this order keeps the second round of a rebalance from finding
-	// anything to move (see level).
-	p.level(looseOnly)
-	p.level(heldToo)
+	p.level()
+	p.save()
+	p.deal()
 	return p.handOver(cb)
 }

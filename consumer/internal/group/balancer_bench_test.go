@@ -87,3 +87,31 @@ func BenchmarkManyJobTopics(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkNewJobTopic: half of the members know a new job topic, so tasks of the old one have to move to the others, and
+// not one more than that.
+func BenchmarkNewJobTopic(b *testing.B) {
+	const members, tasks = 100, 1000
+	counts := map[string]int32{"T": tasks, "T.1": tasks, "U": tasks / 2, "U.1": tasks / 2, "V": tasks / 4, "W": tasks / 4}
+	bal := group.NewBalancer(primaryOf)
+	var joins []kmsg.JoinGroupResponseMember
+	for m := range members {
+		subs := []string{"T", "T.1"}
+		for i, topics := range [][]string{{"U", "U.1"}, {"V"}, {"W"}} {
+			if m%(i+2) == 0 {
+				subs = append(subs, topics...)
+			}
+		}
+		owned := map[string][]int32{}
+		for p := int32(m); p < tasks; p += members {
+			owned["T"], owned["T.1"] = append(owned["T"], p), append(owned["T.1"], p)
+		}
+		joins = append(joins, join(bal, fmt.Sprintf("m%03d", m), "", subs, owned, 9))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if got := syncRequest(b, bal, 10, counts, joins); len(got) != members {
+			b.Fatalf("%d members get an assignment, want %d", len(got), members)
+		}
+	}
+}

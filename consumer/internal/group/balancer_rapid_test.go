@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"pgregory.net/rapid"
+
+	"github.com/waybill-dev/waybill/consumer/internal/group"
 )
 
 // TestGroupsComeToRest drives simulated groups through everything that happens to one.
@@ -78,6 +81,21 @@ func hostileClaims(t *rapid.T) {
 		m.gen = rapid.Int32Range(-1, 8).Draw(t, "generation")
 	}
 	s.settle()
+}
+
+// FuzzMetadata: whatever bytes members send as their metadata, the leader answers with an error or with a plan that gives
+// nothing to two. (assign checks that.)
+func FuzzMetadata(f *testing.F) {
+	b := group.NewBalancer(primaryOf)
+	f.Add(b.JoinGroupMetadata([]string{"T", "T.1"}, map[string][]int32{"T": {0, 1}, "T.1": {0, 1}}, 4), []byte{})
+	f.Add(b.JoinGroupMetadata([]string{"U"}, map[string][]int32{"U": {7, -1, 1 << 30}}, -1), []byte{0, 1, 0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, one, two []byte) {
+		joins := []kmsg.JoinGroupResponseMember{{MemberID: "a", ProtocolMetadata: one}, {MemberID: "b", ProtocolMetadata: two}}
+		if _, _, err := b.MemberBalancer(joins); err != nil {
+			return
+		}
+		assign(t, b, 5, map[string]int32{"T": 4, "T.1": 4}, joins)
+	})
 }
 
 // drawTopics draws the topics of a cluster: some job topics with tiers, whose counts mostly agree.

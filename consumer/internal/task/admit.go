@@ -1,6 +1,9 @@
 package task
 
 import (
+	"math"
+	"time"
+
 	"github.com/waybill-dev/waybill/job"
 )
 
@@ -34,7 +37,7 @@ func (m *Machine) Records(topic string, records []Record, now int64) {
 
 func (m *Machine) admit(e *Entry, s *source, r *Record) {
 	e.m, e.src, e.size = m, s, sizeOf(r)
-	raw := job.Raw{Topic: s.topic, TopicID: m.topicID, Partition: m.cfg.Partition, Offset: r.Offset, Time: r.Time,
+	raw := job.Raw{Topic: s.topic, TopicID: s.idText, Partition: m.cfg.Partition, Offset: r.Offset, Time: r.Time,
 		Key: r.Key, Value: r.Value, Native: r.Native}
 	trust := job.TrustJob
 	if s.tier >= 0 {
@@ -54,7 +57,7 @@ func (m *Machine) admit(e *Entry, s *source, r *Record) {
 	s.bytes += e.size
 	m.stats.admitted(s, e.size)
 	if s.tier >= 0 && e.env.Fault == "" {
-		if due := r.Time.Add(e.env.Delay).UnixNano(); due > m.now {
+		if due := dueAt(&e.env, r.Time, s.delay); due > m.now {
 			e.state = waitingDue
 			s.due.Push(due, e)
 			return
@@ -62,6 +65,33 @@ func (m *Machine) admit(e *Entry, s *source, r *Record) {
 	}
 	m.enqueue(e)
 }
+
+// hopWorth is what a hop costs in time: a copy that comes due by less than that before its instant waits for it in memory.
+const hopWorth = int64(time.Second)
+
+// dueAt is when a copy may be looked at: append time plus its delay, which is never longer than the tier's. Append times
+// are whole milliseconds of another clock, so the last hop of a job with an instant (At) may end a little before it.
+func dueAt(env *job.Envelope, appended time.Time, tier time.Duration) int64 {
+	due := nanos(appended.Add(min(env.Delay, tier)))
+	if at := nanos(env.At); !env.At.IsZero() && at > due && at-due < hopWorth {
+		due = at
+	}
+	return due
+}
+
+// nanos is t in nanoseconds of Unix time, as near as they can be for years that do not fit: Expires in the year 9999 is far
+// away, not in the past.
+func nanos(t time.Time) int64 {
+	switch {
+	case t.Before(firstNano):
+		return math.MinInt64
+	case t.After(lastNano):
+		return math.MaxInt64
+	}
+	return t.UnixNano()
+}
+
+var firstNano, lastNano = time.Unix(0, math.MinInt64), time.Unix(0, math.MaxInt64)
 
 // laneOf is what the entry waits behind: its key, its partition or only its own identity. The partition's lane is 0;
 // a hash that comes out as 0 shares it, which costs parallelism and nothing else.

@@ -28,7 +28,7 @@ func (m *Machine) view(id job.Identity) dedupe.Receipt {
 // decide says what becomes of the head of a lane. The order of the questions is the design's: what the record is, what is
 // known of the job, then the gates.
 func (m *Machine) decide(e *Entry) {
-	if m.phase != running || !m.leased {
+	if !m.open() {
 		e.state = held
 		if m.phase != draining && m.phase != gone {
 			m.parked = append(m.parked, e)
@@ -42,10 +42,10 @@ func (m *Machine) decide(e *Entry) {
 	switch {
 	case env.Fault != "":
 		m.file(e, dlq.Malformed, job.CodeMalformed, env.Fault)
-	case !env.Expires.IsZero() && env.Expires.UnixNano() <= m.now:
+	case !env.Expires.IsZero() && nanos(env.Expires) <= m.now:
 		m.end(e, dedupe.Expired, job.CodeExpired, "expired "+job.FormatTime(env.Expires))
-	case !env.At.IsZero() && env.At.UnixNano() > m.now:
-		m.postpone(e, time.Duration(env.At.UnixNano()-m.now), job.CodeScheduled)
+	case !env.At.IsZero() && nanos(env.At) > m.now:
+		m.postpone(e, time.Duration(nanos(env.At)-m.now), env.At, job.CodeScheduled)
 	case e.Kind == nil:
 		m.unknown(e, job.CodeUnknownKind, fmt.Sprintf("no handler is registered for kind %q", env.WireKind))
 	case env.Version > e.Kind.Version:
@@ -90,7 +90,7 @@ func (m *Machine) unknown(e *Entry, code job.Code, text string) {
 	if e.env.LastCode != job.CodeUnknownKind && e.env.LastCode != job.CodeUnknownVersion || first.IsZero() {
 		first = m.time()
 	}
-	if m.now-first.UnixNano() >= int64(m.cfg.KeepUnknown) {
+	if m.time().Sub(first) >= m.cfg.KeepUnknown {
 		m.file(e, dlq.Unknown, code, text)
 		return
 	}
@@ -101,17 +101,19 @@ func (m *Machine) unknown(e *Entry, code job.Code, text string) {
 	m.hop(e, tier, job.Stamp{Attempts: e.env.Attempt - 1, Delay: m.cfg.Tiers[tier].Delay, First: first, Code: code, Text: text}, code)
 }
 
-// postpone hops a job that is not due and no failure: scheduled or snoozed. What is known of an earlier failure stays.
-func (m *Machine) postpone(e *Entry, d time.Duration, code job.Code) {
-	m.hopAfter(e, d, job.Stamp{Attempts: e.env.Attempt - 1, First: e.env.FirstFailure, Code: e.env.LastCode, Text: e.env.LastError}, code)
+// postpone hops a job that is not due and no failure: scheduled (at is its instant) or snoozed (at is zero). What is known
+// of an earlier failure stays.
+func (m *Machine) postpone(e *Entry, d time.Duration, at time.Time, code job.Code) {
+	m.hopAfter(e, d, job.Stamp{Attempts: e.env.Attempt - 1, At: at, First: e.env.FirstFailure, Code: e.env.LastCode, Text: e.env.LastError}, code)
 }
 
 // hopAfter sends a copy on a delay d that may take several hops; the copy carries the instant before which it must not
-// run, so that no sum of roundings makes it early.
+// run, so that no sum of roundings makes it early. An instant once given stays until it has come: append times are cut to
+// milliseconds, so the delay of the last hop alone could end before it.
 func (m *Machine) hopAfter(e *Entry, d time.Duration, stamp job.Stamp, code job.Code) {
 	tier, delay := m.cfg.Plan.Route(d)
 	stamp.Delay = delay
-	if delay < d {
+	if delay < d && stamp.At.IsZero() {
 		stamp.At = time.Unix(0, m.now).Add(d)
 	}
 	m.hop(e, tier, stamp, code)

@@ -66,11 +66,12 @@ type Machine struct {
 	Out Effects
 
 	cfg     Config
-	topicID string
 	phase   phase
 	epoch   int64
-	leased  bool
-	reown   bool // the next start keeps what memory holds
+	holds   uint16 // bits of the reasons set by Hold
+	reown   bool   // the next start keeps what memory holds
+	proofs  int    // asked for and not yet answered
+	claimed int64  // when frontiers were last made durable
 	now     int64
 	main    *source
 	sources []*source // main first
@@ -109,17 +110,21 @@ func New(cfg Config) *Machine {
 		cfg.Limits = DefaultLimits
 	}
 	m := &Machine{cfg: cfg, byTopic: map[string]*source{}, carried: map[dedupe.TopicID]int64{}, lanes: map[uint64]*Entry{},
-		overlay: map[job.Identity]dedupe.Receipt{}, inFlight: map[job.Identity]dedupe.Receipt{}, epoch: -1, leased: true}
-	m.topicID = hex.EncodeToString(cfg.TopicID[:])
+		overlay: map[job.Identity]dedupe.Receipt{}, inFlight: map[job.Identity]dedupe.Receipt{}, epoch: -1}
 	m.main = m.addSource(cfg.Topic, cfg.TopicID, -1, 0)
 	return m
 }
 
 func (m *Machine) addSource(topic string, id dedupe.TopicID, tier int, delay time.Duration) *source {
-	s := &source{topic: topic, id: id, tier: tier, delay: delay, durable: -1}
+	s := &source{topic: topic, id: id, idText: hex.EncodeToString(id[:]), tier: tier, delay: delay, durable: -1}
 	m.sources = append(m.sources, s)
 	m.byTopic[topic] = s
 	s.pauses.set(Restoring, true, m.now)
+	for r := range reasons { // what holds the task holds a partition that comes later too
+		if m.holds&(1<<r) != 0 {
+			s.pauses.set(r, true, m.now)
+		}
+	}
 	return s
 }
 
@@ -132,7 +137,7 @@ func (m *Machine) AddTier(topic string, id dedupe.TopicID, delay time.Duration, 
 	m.now = now
 	m.addSource(topic, id, len(m.sources)-1, delay)
 	if m.phase == running {
-		m.Out.Prove = true
+		m.prove()
 	}
 }
 
@@ -154,8 +159,14 @@ func (m *Machine) Topic() string { return m.cfg.Topic }
 // Partition is the task's partition number, the same in the job topic, its tiers and its log.
 func (m *Machine) Partition() int32 { return m.cfg.Partition }
 
-// Running reports whether the machine may start attempts.
+// Running reports whether the task is owned and proven, and not being given up.
 func (m *Machine) Running() bool { return m.phase == running }
+
+// open reports whether attempts may start: the task is running, nothing that Hold set forbids it, and no gap in the log is
+// being read, since what stands in it may say that a job is done (design section 7, "Owners").
+func (m *Machine) open() bool {
+	return m.phase == running && m.holds&(1<<Lease|1<<Stopped) == 0 && !m.gapped
+}
 
 // Gone reports whether the task is let go; Idle then tells when nothing of it is left to wait for.
 func (m *Machine) Gone() bool { return m.phase == gone }
@@ -163,8 +174,12 @@ func (m *Machine) Gone() bool { return m.phase == gone }
 // Idle reports whether no attempt is with a pool.
 func (m *Machine) Idle() bool { return m.offered == 0 }
 
-// NextDue is when Tick has something to release or to try again, 0 for nothing.
+// NextDue is when Tick has something to release or to try again, 0 for nothing. It names no time at which Tick would do
+// nothing, or whoever waits for it would spin: due jobs count only while they may be released.
 func (m *Machine) NextDue() int64 {
+	if m.phase == gone {
+		return 0
+	}
 	var next int64
 	at := func(t int64) {
 		if t != 0 && (next == 0 || t < next) {
@@ -172,7 +187,7 @@ func (m *Machine) NextDue() int64 {
 		}
 	}
 	for _, s := range m.sources[1:] {
-		if due, _, ok := s.due.Peek(); ok {
+		if due, _, ok := s.due.Peek(); ok && m.phase == running {
 			at(due)
 		}
 	}
@@ -233,9 +248,13 @@ func (m *Machine) late() {
 	m.Out.Late.Receipts = append(m.Out.Late.Receipts, receipts...)
 }
 
-// drained sets Out.Drained once nothing is left to wait for.
+// drained sets Out.Drained once nothing is left to wait for. What is settled without a receipt moves a frontier all the
+// same, so the last word is flush's.
 func (m *Machine) drained() {
-	if m.phase == draining && m.offered == 0 && m.segment == nil && len(m.pending) == 0 && !m.dirty && m.writing == 0 {
+	if m.phase != draining || m.offered > 0 || m.writing > 0 || m.segment != nil {
+		return
+	}
+	if m.flush(); m.segment == nil {
 		m.phase = gone
 		m.Out.Drained = true
 	}

@@ -2,6 +2,7 @@ package task
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/waybill-dev/waybill/dedupe"
 )
@@ -20,6 +21,10 @@ func (m *Machine) Assign(now int64) {
 func (m *Machine) Owned(offset int64, now int64) {
 	m.now = now
 	if m.phase != owning {
+		return
+	}
+	if offset < 0 { // acked, but not told where: without its offset there is no epoch
+		m.Out.Own = true
 		return
 	}
 	m.epoch = offset
@@ -43,7 +48,7 @@ func (m *Machine) ReadDone(now int64) {
 	switch {
 	case m.phase == restoring:
 		m.phase = proving
-		m.Out.Prove = true
+		m.prove()
 	case m.gapped:
 		m.gapped = false
 		m.gapRead()
@@ -64,6 +69,7 @@ type Start struct {
 // known, at the group's declared start for the job topic and at the log start for tiers (design section 6.8).
 func (m *Machine) Proved(member bool, starts []Start, now int64) {
 	m.now = now
+	m.proofs = max(0, m.proofs-1)
 	if !member {
 		if m.phase == proving || m.phase == running {
 			m.Abandon(now)
@@ -74,16 +80,15 @@ func (m *Machine) Proved(member bool, starts []Start, now int64) {
 	if m.phase != proving && m.phase != running {
 		return
 	}
+	if m.phase == proving && m.proofs > 0 { // asked before the ownership record: proves nothing about this epoch
+		return
+	}
 	pos := m.cfg.Store.Position()
 	if m.phase == proving && pos.Epoch != m.epoch { // somebody owned the task while we read
 		m.phase, m.Out.Own = owning, true
 		return
 	}
-	if !m.reown {
-		for id, off := range pos.Frontiers {
-			m.carried[id] = off
-		}
-	}
+	m.carry(pos.Frontiers)
 	for i := range starts {
 		switch s := m.byTopic[starts[i].Topic]; {
 		case s == nil:
@@ -99,7 +104,44 @@ func (m *Machine) Proved(member bool, starts []Start, now int64) {
 	m.balance()
 }
 
+// prove asks for a proof of membership.
+func (m *Machine) prove() {
+	if !m.Out.Prove {
+		m.Out.Prove = true
+		m.proofs++
+	}
+}
+
+// askAgain asks for the places that the last proof did not have: the cluster may not know a partition for a moment.
+func (m *Machine) askAgain() {
+	if m.phase != running || m.proofs > 0 {
+		return
+	}
+	for _, s := range m.sources {
+		if s.astray || !s.ready && !s.pauses.has(Truncated) {
+			m.prove()
+			return
+		}
+	}
+}
+
+// carry takes over the frontiers in force of partitions that are not read here. Those of partitions that are read stay
+// out: what memory knows of them is newer, or lower by an operator's order, and within an epoch the greater one wins.
+func (m *Machine) carry(inForce map[dedupe.TopicID]int64) {
+	for id, off := range inForce {
+		m.carried[id] = off
+	}
+	for _, s := range m.sources {
+		if s.ready {
+			delete(m.carried, s.id)
+		}
+	}
+}
+
 func (m *Machine) startAt(s *source, st *Start) {
+	if s.pauses.has(Truncated) { // only an operator ends that: a log that grew past the start meanwhile holds other records
+		return
+	}
 	logged, known := m.carried[s.id]
 	at := logged
 	switch {
@@ -123,9 +165,9 @@ func (m *Machine) startAt(s *source, st *Start) {
 		return
 	}
 	if at < st.LogStart {
-		s.lost += st.LogStart - at
-		m.stats.Lost += st.LogStart - at
-		m.note("%s/%d: retention removed %d records before they were read (from %d to %d)", s.topic, m.cfg.Partition, st.LogStart-at, at, st.LogStart)
+		if from := max(at, logged); from < st.LogStart { // what an operator orders again below the frontier was settled once
+			m.lose(s, from, st.LogStart)
+		}
 		at = st.LogStart
 	}
 	delete(m.carried, s.id)
@@ -141,7 +183,9 @@ func (m *Machine) OutOfRange(topic string, now int64) {
 	if s := m.byTopic[topic]; s != nil && s.ready && !s.astray {
 		s.astray = true
 		m.pause(s, Restoring, true)
-		m.Out.Prove = m.Out.Prove || m.phase == running
+		if m.phase == running {
+			m.prove()
+		}
 	}
 }
 
@@ -152,13 +196,18 @@ func (m *Machine) findAgain(s *source, st *Start) {
 		m.pause(s, Truncated, true)
 		m.note("%s/%d was read up to %d, but ends at %d: truncated. The partition stays paused; stop the group and set its offset by hand", s.topic, m.cfg.Partition, s.next, st.LogEnd)
 	} else if s.next < st.LogStart {
-		m.note("%s/%d: retention removed %d records before they were read (from %d to %d)", s.topic, m.cfg.Partition, st.LogStart-s.next, s.next, st.LogStart)
-		s.lost += st.LogStart - s.next
-		m.stats.Lost += st.LogStart - s.next
+		m.lose(s, s.next, st.LogStart)
 		s.next = st.LogStart
 	}
 	m.Out.Start = append(m.Out.Start, Offset{s.topic, s.next})
 	m.pause(s, Restoring, false)
+}
+
+// lose counts records that retention took before they were read.
+func (m *Machine) lose(s *source, from, to int64) {
+	s.lost += to - from
+	m.stats.Lost += to - from
+	m.note("%s/%d: retention removed %d records before they were read (from %d to %d)", s.topic, m.cfg.Partition, to-from, from, to)
 }
 
 func (m *Machine) note(format string, a ...any) {
@@ -166,14 +215,14 @@ func (m *Machine) note(format string, a ...any) {
 }
 
 // Hold sets or lifts a pause reason that the instance knows of: Layout, Lease, Stopped. Without a lease no attempt is
-// offered either (I12).
+// offered either (I12), nor while stopped, when the store may not know what is done.
 func (m *Machine) Hold(r Reason, on bool, now int64) {
 	m.now = now
 	for _, s := range m.sources {
 		m.pause(s, r, on)
 	}
-	if r == Lease {
-		m.leased = !on
+	if m.holds &^= 1 << r; on {
+		m.holds |= 1 << r
 	}
 }
 
@@ -182,11 +231,16 @@ func (m *Machine) pause(s *source, r Reason, on bool) {
 	if !s.pauses.set(r, on, m.now) || m.phase == gone {
 		return
 	}
+	// Several inputs may come before the effects are carried out: only the last word on a topic may stand there.
 	if on {
-		m.Out.Pause = append(m.Out.Pause, s.topic)
+		m.Out.Pause, m.Out.Resume = append(without(m.Out.Pause, s.topic), s.topic), without(m.Out.Resume, s.topic)
 	} else {
-		m.Out.Resume = append(m.Out.Resume, s.topic)
+		m.Out.Resume, m.Out.Pause = append(without(m.Out.Resume, s.topic), s.topic), without(m.Out.Pause, s.topic)
 	}
+}
+
+func without(topics []string, topic string) []string {
+	return slices.DeleteFunc(topics, func(t string) bool { return t == topic })
 }
 
 // balance sets and lifts the reasons that follow from how much is held, with hysteresis: a partition paused for its budget

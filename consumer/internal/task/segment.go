@@ -14,10 +14,13 @@ func (m *Machine) Tick(durable bool, now int64) {
 	m.retryWrites()
 	if m.phase == running {
 		m.release()
-		if m.leased {
+		if m.open() {
 			m.unpark()
 		}
 		m.lookAtHeads()
+	}
+	if durable {
+		m.askAgain()
 	}
 	if s := m.segment; s != nil && s.retryAt != 0 && s.retryAt <= m.now {
 		s.retryAt = 0
@@ -103,6 +106,8 @@ func (m *Machine) gapRead() {
 	}
 	if m.cfg.Store.Position().Epoch == m.epoch {
 		m.durable()
+		m.unpark()
+		m.lookAtHeads()
 		return
 	}
 	// A later owner: our receipts in that segment count, its frontiers are void. Own again, then claim them anew.
@@ -123,6 +128,7 @@ func (m *Machine) gapRead() {
 func (m *Machine) durable() {
 	seg := m.segment
 	m.segment = nil
+	m.claimed = m.now
 	clear(m.inFlight)
 	for _, f := range seg.sources {
 		if f.offset != f.src.durable {

@@ -2,6 +2,7 @@ package task
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/waybill-dev/waybill/dedupe"
 	"github.com/waybill-dev/waybill/dlq"
@@ -30,8 +31,9 @@ func (m *Machine) Outcomes(entries []*Entry, now int64) {
 func (m *Machine) outcome(e *Entry) {
 	o := &e.Outcome
 	if m.phase == gone { // only what is true whoever owns the task
+		e.state = held
 		if o.Verdict == job.VerdictDone {
-			m.pending = append(m.pending, m.receipt(e, dedupe.Done, 0, 0, job.CodeNone))
+			m.pending = append(m.pending, m.receipt(e, dedupe.Done, 0, e.env.Attempt, job.CodeNone))
 		}
 		return
 	}
@@ -43,7 +45,7 @@ func (m *Machine) outcome(e *Entry) {
 	case job.VerdictRetry:
 		m.retry(e)
 	case job.VerdictSnooze:
-		m.postpone(e, o.Delay, job.CodeSnoozed)
+		m.postpone(e, o.Delay, time.Time{}, job.CodeSnoozed)
 	case job.VerdictDead:
 		d := dlq.Explicit
 		if o.Code == job.CodeDecode || o.Code == job.CodeContentType || o.Code == job.CodeUnknownVersion {
@@ -73,7 +75,7 @@ func (m *Machine) retry(e *Entry) {
 	case env.Attempt >= p.MaxAttempts:
 		m.file(e, dlq.Exhausted, o.Code, o.Text)
 		return
-	case m.now-first.UnixNano() > int64(p.MaxAge):
+	case m.time().Sub(first) > p.MaxAge:
 		m.file(e, dlq.TooOld, o.Code, o.Text)
 		return
 	}
@@ -96,7 +98,7 @@ func jitter(id job.Identity, attempt int) float64 {
 func (m *Machine) hop(e *Entry, tier int, stamp job.Stamp, code job.Code) {
 	env := &e.env
 	if env.Hop >= m.cfg.MaxHop {
-		m.file(e, dlq.TooOld, code, fmt.Sprintf("the job hopped %d times: %s", env.Hop, stamp.Text))
+		m.fileBurnt(e, dlq.TooOld, code, fmt.Sprintf("the job hopped %d times: %s", env.Hop, stamp.Text), stamp.Attempts)
 		return
 	}
 	stamp.Hop, stamp.Gen, stamp.Origin = env.Hop+1, env.Generation, env.Origin
@@ -107,11 +109,15 @@ func (m *Machine) hop(e *Entry, tier int, stamp job.Stamp, code job.Code) {
 // file sends the job to the dead letters; it is settled with a dead receipt once that is acked. A conflict has no receipt:
 // the job it conflicts with is another.
 func (m *Machine) file(e *Entry, d dlq.Disposition, code job.Code, text string) {
-	env := &e.env
-	burnt := env.Attempt - 1
+	burnt := e.env.Attempt - 1
 	if d == dlq.Explicit || d == dlq.Exhausted || d == dlq.TooOld || d == dlq.Undecodable {
-		burnt = env.Attempt
+		burnt = e.env.Attempt
 	}
+	m.fileBurnt(e, d, code, text, burnt)
+}
+
+func (m *Machine) fileBurnt(e *Entry, d dlq.Disposition, code job.Code, text string, burnt int) {
+	env := &e.env
 	first := env.FirstFailure
 	if first.IsZero() {
 		first = m.time()
@@ -168,7 +174,7 @@ func (m *Machine) Written(w *Write, res WriteResult, now int64) {
 	case res == TooLarge && w.Dest == ToTier:
 		m.forget(w)
 		text := "the copy is too large for " + w.Topic + ": raise its max.message.bytes; last failure: " + w.Stamp.Text
-		m.file(e, dlq.TooLarge, job.CodeTooLarge, text)
+		m.fileBurnt(e, dlq.TooLarge, job.CodeTooLarge, text, w.Stamp.Attempts)
 	case res == TooLarge && w.Dest == ToDeadLetters && !w.Truncated:
 		w.Truncated = true
 		m.Out.Writes = append(m.Out.Writes, w)
@@ -232,6 +238,9 @@ func (m *Machine) settle(e *Entry) {
 func (m *Machine) retryWrites() {
 	waiting := m.again[:0]
 	for _, w := range m.again {
+		if w.Entry.write != w { // acked after all
+			continue
+		}
 		if w.retryAt <= m.now {
 			w.retryAt = 0
 			m.Out.Writes = append(m.Out.Writes, w)

@@ -82,10 +82,11 @@ func (p *pauses) String() string {
 
 // source is one partition the task reads: of the job topic (tier -1) or of a tier.
 type source struct {
-	topic string
-	id    dedupe.TopicID
-	tier  int // -1 for the job topic, else its place among the machine's sources
-	delay time.Duration
+	topic  string
+	id     dedupe.TopicID
+	idText string // id as it stands in the ids of records that have none
+	tier   int    // -1 for the job topic, else its place among the machine's sources
+	delay  time.Duration
 
 	ready   bool  // next is known and fetching was started there
 	astray  bool  // the broker says that next is outside the log: to be looked up again

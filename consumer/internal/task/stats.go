@@ -72,7 +72,11 @@ func (m *Machine) Status() Status {
 // Stats returns the counters.
 func (m *Machine) Stats() Stats { return m.stats }
 
-// Expire forgets receipts older than the window; the shard calls it now and then.
+// Expire forgets receipts older than the window; the shard calls it now and then. The log forgets frontiers too, so those
+// of an idle task are written again when half a window has passed.
 func (m *Machine) Expire(window time.Duration, now int64) {
+	if m.phase == running && now-m.claimed > int64(window/2) {
+		m.dirty = true
+	}
 	m.cfg.Store.Expire(time.Unix(0, now).Add(-window))
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -74,7 +73,7 @@ func (r *Reader) Read(ctx context.Context) error {
 }
 
 // list finds how far each partition with unread records is to be read, and notes what is gone before it was read.
-func (r *Reader) list(ctx context.Context) (until map[string]map[int32]int64, err error) {
+func (r *Reader) list(ctx context.Context) (until checker.Offsets, err error) {
 	admin := kadm.NewClient(r.client)
 	starts, err1 := admin.ListStartOffsets(ctx, r.names...)
 	stable, err2 := admin.ListCommittedOffsets(ctx, r.names...)
@@ -87,7 +86,7 @@ func (r *Reader) list(ctx context.Context) (until map[string]map[int32]int64, er
 			r.records[name] = []checker.Record{} // an empty topic was read too
 		}
 	}
-	until = make(map[string]map[int32]int64)
+	until = checker.Offsets{}
 	ends.Each(func(o kadm.ListedOffset) { r.ends.Set(o.Topic, o.Partition, o.Offset) })
 	starts.Each(func(o kadm.ListedOffset) {
 		if o.Offset > r.next.At(o.Topic, o.Partition, 0) {
@@ -96,7 +95,7 @@ func (r *Reader) list(ctx context.Context) (until map[string]map[int32]int64, er
 		}
 		end, ok := stable.Lookup(o.Topic, o.Partition)
 		if next := r.next.At(o.Topic, o.Partition, 0); ok && next < end.Offset {
-			checker.Offsets(until).Set(o.Topic, o.Partition, end.Offset)
+			until.Set(o.Topic, o.Partition, end.Offset)
 		}
 	})
 	return until, nil
@@ -104,12 +103,12 @@ func (r *Reader) list(ctx context.Context) (until map[string]map[int32]int64, er
 
 // consume reads each partition of until from where the last read stopped. Aborted records are left out by the client;
 // control records are kept only to see the end of a log that ends with one.
-func (r *Reader) consume(ctx context.Context, until map[string]map[int32]int64) error {
+func (r *Reader) consume(ctx context.Context, until checker.Offsets) error {
 	from := make(map[string]map[int32]kgo.Offset)
 	left := 0
 	for topic, partitions := range until {
 		from[topic] = make(map[int32]kgo.Offset)
-		for p := range maps.Keys(partitions) {
+		for p := range partitions {
 			from[topic][p] = kgo.NewOffset().At(r.next.At(topic, p, 0))
 			left++
 		}
@@ -118,15 +117,15 @@ func (r *Reader) consume(ctx context.Context, until map[string]map[int32]int64) 
 		return nil
 	}
 	client, err := kgo.NewClient(append(r.opts[:len(r.opts):len(r.opts)], kgo.ConsumePartitions(from), kgo.KeepControlRecords(),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.KeepRetryableFetchErrors())...)
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NoResetOffset()))...)
 	if err != nil {
 		return fmt.Errorf("read topics: %w", err)
 	}
 	defer client.Close()
 	for left > 0 {
 		fetches := client.PollFetches(ctx)
-		if err := fatal(fetches); err != nil {
-			return fmt.Errorf("read topics: %w", err)
+		if errs := fetches.Errors(); len(errs) > 0 { // what mends itself the client keeps to itself
+			return fmt.Errorf("read %s/%d: %w", errs[0].Topic, errs[0].Partition, errs[0].Err)
 		}
 		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 			end, before := until[p.Topic][p.Partition], r.next.At(p.Topic, p.Partition, 0)
@@ -137,16 +136,6 @@ func (r *Reader) consume(ctx context.Context, until map[string]map[int32]int64) 
 				left--
 			}
 		})
-	}
-	return nil
-}
-
-// fatal is the first error of a fetch that will not mend itself.
-func fatal(fetches kgo.Fetches) error {
-	for _, e := range fetches.Errors() {
-		if !kerr.IsRetriable(e.Err) || errors.Is(e.Err, kerr.OffsetOutOfRange) {
-			return fmt.Errorf("%s/%d: %w", e.Topic, e.Partition, e.Err)
-		}
 	}
 	return nil
 }
@@ -176,7 +165,7 @@ func (r *Reader) Fill(in *checker.Input) { in.Topics, in.From, in.Ends = r.recor
 // Committed is what a group has committed for the reader's topics. A group that does not exist has committed nothing.
 func (r *Reader) Committed(ctx context.Context, group string) (checker.Offsets, error) {
 	responses, err := kadm.NewClient(r.client).FetchOffsets(ctx, group)
-	if err != nil {
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		return nil, fmt.Errorf("committed offsets of %s: %w", group, err)
 	}
 	mine := make(map[string]bool, len(r.names))

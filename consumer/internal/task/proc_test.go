@@ -1,0 +1,483 @@
+package task
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/job"
+)
+
+// proc is a process with one machine, and all that package consumer would do for it.
+type proc struct {
+	w       *world
+	name    string
+	m       *Machine
+	seq     int // order of assignment
+	gone    bool
+	drained bool
+	fetch   map[string]int64
+	started map[string]bool
+	paused  map[string]bool
+	pool    []*Entry  // offered, not ended
+	writes  []*flight // copies, letters, audit entries
+	logq    []*flight // ownership records and segments: they land in order
+	read    *Span
+	asks    int
+	answers []answer
+	want    map[string]int64
+
+	// what the test knows of it
+	known  map[job.Identity]fact // settled in this process
+	active map[*Entry]bool       // offered or writing
+	last   map[string]int64      // offset of the last start of a key
+	lease  bool
+	obeyed bool // an operator's order on the job topic
+	lazy   bool // effects wait: the shard applies several inputs before it carries them out
+}
+
+type answer struct {
+	member bool
+	starts []Start
+}
+
+// flight is a produce on its way.
+type flight struct {
+	p      *proc
+	write  *Write
+	own    bool
+	seg    *Segment
+	late   bool
+	parts  []*dedupe.Entry
+	landed int // parts
+	res    WriteResult
+	failed bool // the answer will be an error
+	blind  bool // the ack does not say where
+	done   bool // answered
+}
+
+// assign makes a new process the member of the group and owner of the task.
+func (w *world) assign(name string, tiers ...string) *proc {
+	if tiers == nil {
+		for _, t := range w.tiers {
+			tiers = append(tiers, t.Topic)
+		}
+	}
+	w.seq++
+	p := &proc{w: w, name: name, seq: w.seq, fetch: map[string]int64{}, started: map[string]bool{}, paused: map[string]bool{}, want: map[string]int64{},
+		known: map[job.Identity]fact{}, active: map[*Entry]bool{}, last: map[string]int64{}, lease: true}
+	p.m = New(Config{Topic: w.main().name, TopicID: w.main().id, Tiers: w.tiers, Plan: w.plan, Kinds: w.kinds, Limits: w.limits,
+		StartAtEnd: w.startEnd, KeepUnknown: w.keep, MaxHop: w.maxHop, Store: dedupe.NewMemory(time.Hour), Ref: p})
+	for _, t := range tiers {
+		x := w.topic(t)
+		p.m.AddTier(t, x.id, x.delay, w.now)
+	}
+	for _, t := range w.topics {
+		p.paused[t.name] = true
+	}
+	w.procs = append(w.procs, p)
+	w.member = p
+	p.m.Assign(w.now)
+	p.carry()
+	return p
+}
+
+// carry does what the machine wants done, and checks each wish.
+func (p *proc) carry() {
+	if p.lazy {
+		return
+	}
+	w, f := p.w, &p.m.Out
+	if f.Own {
+		w.trace("%s: ownership record", p.name)
+		p.logq = append(p.logq, &flight{p: p, own: true, parts: []*dedupe.Entry{{Owner: &dedupe.Owner{Process: p.name}}}})
+	}
+	if f.Read != nil {
+		if p.read != nil {
+			w.fail("%s asks for a second read", p.name)
+		}
+		w.trace("%s: read log %d to %d", p.name, f.Read.From, f.Read.To)
+		p.read = f.Read
+	}
+	if f.Prove {
+		w.trace("%s: prove membership", p.name)
+		p.asks++
+	}
+	for _, n := range f.Notes {
+		w.trace("%s: note: %s", p.name, n)
+	}
+	for _, o := range f.Rewound {
+		w.trace("%s: audit: rewound %s to %d", p.name, o.Topic, o.At)
+		if o.Topic == "main" {
+			p.obeyed = true
+		}
+	}
+	for _, o := range f.Start {
+		w.trace("%s: start %s at %d", p.name, o.Topic, o.At)
+		p.fetch[o.Topic], p.started[o.Topic] = o.At, true
+	}
+	p.flow(f)
+	for _, e := range f.Run {
+		w.trace("%s: run %s attempt %d (%s/%d)", p.name, p.title(e), e.env.Attempt, e.env.Topic, e.env.Offset)
+		p.checkRun(e)
+		p.pool = append(p.pool, e)
+	}
+	for _, x := range f.Writes {
+		w.trace("%s: %s", p.name, describe(p, x))
+		p.active[x.Entry] = true
+		p.writes = append(p.writes, &flight{p: p, write: x})
+	}
+	if f.Segment != nil {
+		p.sendSegment(f.Segment, false)
+	}
+	if f.Late != nil {
+		p.sendSegment(f.Late, true)
+	}
+	for _, o := range f.Commit {
+		p.want[o.Topic] = o.At
+	}
+	if f.Drained {
+		w.trace("%s: drained", p.name)
+		p.drained = true
+	}
+	f.Reset()
+}
+
+// flow pauses and resumes as the client would: all pauses, then all resumes.
+func (p *proc) flow(f *Effects) {
+	for _, t := range f.Pause {
+		p.w.trace("%s: pause %s (%s)", p.name, t, p.m.byTopic[t].pauses.String())
+		p.paused[t] = true
+	}
+	for _, t := range f.Resume {
+		p.w.trace("%s: resume %s", p.name, t)
+		p.paused[t] = false
+	}
+	for t, s := range p.m.byTopic {
+		if p.m.phase != gone && p.paused[t] != (s.pauses.bits != 0) {
+			p.w.fail("%s: %s is paused: %v, but its reasons are %q", p.name, t, p.paused[t], s.pauses.String())
+		}
+	}
+}
+
+func (p *proc) sendSegment(s *Segment, late bool) {
+	w := p.w
+	x := &flight{p: p, seg: s, late: late}
+	rest := s.Receipts
+	for len(rest) > w.part {
+		x.parts = append(x.parts, &dedupe.Entry{Segment: &dedupe.Segment{Epoch: s.Epoch, Receipts: rest[:w.part]}})
+		rest = rest[w.part:]
+	}
+	x.parts = append(x.parts, &dedupe.Entry{Segment: &dedupe.Segment{Epoch: s.Epoch, Receipts: rest, Frontiers: s.Frontiers}})
+	p.logq = append(p.logq, x)
+	what := "segment"
+	if late {
+		what = "late segment"
+	}
+	w.trace("%s: %s of epoch %d:%s%s", p.name, what, s.Epoch, p.receipts(s.Receipts), p.frontiers(s.Frontiers))
+	p.checkSegment(s)
+}
+
+func (p *proc) receipts(rs []dedupe.Receipt) string {
+	var b strings.Builder
+	for i := range rs {
+		r := &rs[i]
+		fmt.Fprintf(&b, " %s %s", p.w.name(r.Identity), r.State)
+		if r.Gen > 0 {
+			fmt.Fprintf(&b, " gen %d", r.Gen)
+		}
+		if r.State == dedupe.Retrying {
+			fmt.Fprintf(&b, " hop %d", r.Hop)
+		}
+		b.WriteByte(';')
+	}
+	return b.String()
+}
+
+func (p *proc) frontiers(fs []dedupe.Frontier) string {
+	var out []string
+	for _, t := range p.w.topics {
+		for _, f := range fs {
+			if f.Topic == t.id {
+				out = append(out, fmt.Sprintf(" %s=%d", t.name, f.Offset))
+			}
+		}
+	}
+	return strings.Join(out, "")
+}
+
+func (p *proc) title(e *Entry) string {
+	s := p.w.name(e.env.Identity)
+	if e.env.Generation > 0 {
+		s += fmt.Sprintf(" gen %d", e.env.Generation)
+	}
+	if e.env.Hop > 0 {
+		s += fmt.Sprintf(" hop %d", e.env.Hop)
+	}
+	return s
+}
+
+func describe(p *proc, x *Write) string {
+	switch x.Dest {
+	case ToTier:
+		at := ""
+		if !x.Stamp.At.IsZero() {
+			at = " not before " + shortDur(x.Stamp.At.Sub(p.w.time()).Round(time.Millisecond)) + " from now"
+		}
+		return fmt.Sprintf("copy %s as hop %d -> %s delay %s attempts %d%s (%s)", p.title(x.Entry), x.Stamp.Hop, x.Topic,
+			shortDur(x.Stamp.Delay), x.Stamp.Attempts, at, x.Stamp.Code)
+	case ToDeadLetters:
+		s := fmt.Sprintf("letter %s attempts %d: %s, %s", p.title(x.Entry), x.Attempts, x.Disposition, x.Code)
+		if x.Truncated {
+			s += ", without payload"
+		}
+		return s
+	}
+	return fmt.Sprintf("audit %s of %s", x.Action, p.title(x.Entry))
+}
+
+// landWrite lets a copy, letter or audit entry reach its topic.
+func (x *flight) landWrite() {
+	w, e := x.p.w, x.write.Entry
+	env := e.env
+	switch x.write.Dest {
+	case ToTier:
+		w.append(w.topic(x.write.Topic), env.Key, env.Payload, job.CopyHeaders(nil, &env, &x.write.Stamp))
+	case ToDeadLetters:
+		w.letters = append(w.letters, &letter{&env, x.write.Disposition, x.write.Code, x.write.Attempts, x.write.Truncated})
+	default:
+		w.audits[env.Identity] = x.write.Action
+	}
+	x.landed = 1
+}
+
+// answer gives the machine the end of a copy, letter or audit entry.
+func (x *flight) answer() {
+	p := x.p
+	x.done = true
+	p.writes = slices.DeleteFunc(p.writes, func(f *flight) bool { return f == x })
+	if p.gone {
+		return
+	}
+	if x.res == Acked && p.m.phase != gone {
+		delete(p.active, x.write.Entry)
+		if !x.write.silent {
+			p.learn(x.write.receipt)
+		}
+	}
+	if x.res == TooLarge { // ends here, or its letter follows
+		delete(p.active, x.write.Entry)
+	}
+	p.m.Written(x.write, x.res, p.w.now)
+	p.carry()
+}
+
+func (p *proc) learn(r dedupe.Receipt) { p.known[r.Identity] = p.known[r.Identity].join(factOf(&r)) }
+
+// landLog lets the next part of the oldest log record reach the log.
+func (x *flight) landLog() {
+	e := *x.parts[x.landed]
+	at := x.p.w.land(x.p, e)
+	x.parts[x.landed].Offset, x.parts[x.landed].Time = at, x.p.w.time()
+	x.landed++
+}
+
+// answerLog gives the machine the end of an ownership record or segment.
+func (x *flight) answerLog() error {
+	p := x.p
+	x.done = true
+	p.logq = slices.DeleteFunc(p.logq, func(f *flight) bool { return f == x })
+	if p.gone || x.late {
+		return nil
+	}
+	defer p.carry()
+	if x.own {
+		if x.failed { // the consumer writes it again
+			p.m.Out.Own = p.m.Owning()
+			return nil
+		}
+		at := x.parts[0].Offset
+		if x.blind {
+			at = -1
+		}
+		p.m.Owned(at, p.w.now)
+		return nil
+	}
+	var failed error
+	if x.failed {
+		failed = fmt.Errorf("refused")
+	}
+	entries := make([]*dedupe.Entry, len(x.parts))
+	for i, e := range x.parts {
+		c := *e
+		if x.blind {
+			c.Offset = -1
+		}
+		entries[i] = &c
+	}
+	return p.m.SegmentAcked(x.seg, entries, failed, p.w.now)
+}
+
+// readSome gives the machine up to n entries of the span it asked for.
+func (p *proc) readSome(n int) {
+	w := p.w
+	if p.read.To < 0 {
+		p.read.To = int64(len(w.log))
+	}
+	var es []*dedupe.Entry
+	for ; n > 0 && p.read.From < p.read.To; n-- {
+		es = append(es, w.log[p.read.From].entry)
+		p.read.From++
+	}
+	if err := p.m.Entries(es); err != nil {
+		w.fail("%s: %v", p.name, err)
+	}
+	if p.read.From >= p.read.To {
+		p.read = nil
+		p.m.ReadDone(w.now)
+	}
+	p.carry()
+}
+
+// heartbeat asks the cluster; its answer reaches the machine later.
+func (p *proc) heartbeat() {
+	p.asks--
+	p.answers = append(p.answers, answer{p.w.member == p, p.w.starts(p.w.topicNames())})
+}
+
+func (p *proc) prove() {
+	a := p.answers[0]
+	p.answers = p.answers[1:]
+	if p.w.rewound && a.member && a.starts[0].Committed >= 0 && !a.starts[0].Ours && p.m.phase == proving {
+		p.w.rewound = false
+	}
+	p.m.Proved(a.member, a.starts, p.w.now)
+	p.carry()
+}
+
+// ready is how many records a topic has for the process.
+func (p *proc) ready(topic string) int {
+	if !p.started[topic] || p.gone {
+		return 0
+	}
+	return len(p.w.topic(topic).recs) - int(p.fetch[topic])
+}
+
+func (p *proc) deliver(topic string, n, again int) {
+	from := max(0, p.fetch[topic]-int64(again))
+	to := p.fetch[topic] + int64(n)
+	recs := slices.Clone(p.w.topic(topic).recs[from:to])
+	p.fetch[topic] = to
+	p.m.Records(topic, recs, p.w.now)
+	p.carry()
+}
+
+// end ends attempts with one outcome.
+func (p *proc) end(es []*Entry, o job.Outcome) {
+	for _, e := range es {
+		e.Outcome = o
+		p.pool = slices.DeleteFunc(p.pool, func(x *Entry) bool { return x == e })
+		delete(p.active, e)
+		if o.Verdict == job.VerdictDone && !p.gone {
+			p.learn(dedupe.Receipt{Identity: e.env.Identity, State: dedupe.Done, Gen: e.env.Generation, Digest: e.env.Digest})
+		}
+	}
+	if p.gone {
+		return
+	}
+	p.m.Outcomes(es, p.w.now)
+	p.carry()
+}
+
+func (p *proc) tick(durable bool) {
+	p.m.Tick(durable, p.w.now)
+	if at := p.m.NextDue(); at != 0 && at <= p.w.now {
+		p.w.fail("%s: after a tick the next is due %d ns ago: its shard would spin", p.name, p.w.now-at)
+	}
+	p.carry()
+}
+
+// commit is the commit manager: it commits while the process is the member it was when it got the task.
+func (p *proc) commit() {
+	w := p.w
+	for _, t := range slices.Sorted(maps.Keys(p.want)) {
+		at := p.want[t]
+		delete(p.want, t)
+		if w.member != p {
+			continue
+		}
+		if c, ok := w.committed[t]; ok && c.ours && at < c.at && !(t == "main" && p.obeyed) {
+			w.fail("I2: the committed offset of %s goes back from %d to %d", t, c.at, at)
+		}
+		if c, ok := w.committed[t]; ok && !c.ours && !p.obeyed {
+			w.fail("REWIND: %s overwrites an operator's order on %s", p.name, t)
+		}
+		w.trace("%s: commit %s=%d", p.name, t, at)
+		w.committed[t] = place{at, true}
+	}
+}
+
+// crash ends the process; what it sent may still land.
+func (p *proc) crash() {
+	w := p.w
+	p.gone = true
+	for _, x := range append(p.logq, p.writes...) {
+		if x.landed < max(1, len(x.parts)) {
+			w.orphans = append(w.orphans, x)
+		}
+	}
+	p.logq, p.writes, p.pool, p.answers, p.asks, p.read = nil, nil, nil, nil, 0, nil
+	clear(p.want)
+	clear(p.active)
+	if w.member == p {
+		w.member = nil
+	}
+}
+
+// settleDown takes every step that needs no handler, no record and no time.
+func (p *proc) settleDown() {
+	for !p.gone {
+		switch {
+		case len(p.logq) > 0:
+			x := p.logq[0]
+			for x.landed < len(x.parts) {
+				x.landLog()
+			}
+			if err := x.answerLog(); err != nil {
+				p.w.fail("%v", err)
+			}
+		case p.read != nil:
+			p.readSome(100)
+		case p.asks > 0:
+			p.heartbeat()
+		case len(p.answers) > 0:
+			p.prove()
+		case len(p.writes) > 0:
+			p.writes[0].landWrite()
+			p.writes[0].answer()
+		case len(p.want) > 0:
+			p.commit()
+		default:
+			return
+		}
+	}
+}
+
+// fetchAll delivers what flows.
+func (p *proc) fetchAll() {
+	for _, t := range p.w.topics {
+		if n := p.ready(t.name); n > 0 && !p.paused[t.name] {
+			p.deliver(t.name, n, 0)
+		}
+	}
+}
+
+// run takes the task to where it runs.
+func (w *world) runs(name string) *proc {
+	p := w.assign(name)
+	p.settleDown()
+	return p
+}

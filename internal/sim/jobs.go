@@ -1,0 +1,209 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/waybill-dev/waybill/internal/ledger"
+	"github.com/waybill-dev/waybill/internal/witness"
+	"github.com/waybill-dev/waybill/job"
+	"github.com/waybill-dev/waybill/processor"
+)
+
+// script is a payload that says how its handler behaves.
+type script struct {
+	N      int           `json:"n"`
+	Fails  int           `json:"fails,omitempty"`  // attempts that fail before it ends
+	Snooze bool          `json:"snooze,omitempty"` // the first look snoozes
+	Slow   time.Duration `json:"slow,omitempty"`
+	Panic  bool          `json:"panic,omitempty"` // failing attempts panic
+	After  time.Duration `json:"after,omitempty"` // failing attempts ask for this delay
+	End    string        `json:"end,omitempty"`   // done, dead, discard; never ends: attempts are used up
+}
+
+type (
+	keyed     struct{ script }
+	parted    struct{ script }
+	unordered struct{ script }
+	batched   struct{ script }
+)
+
+func (keyed) Kind() string     { return "sim.keyed" }
+func (parted) Kind() string    { return "sim.parted" }
+func (unordered) Kind() string { return "sim.unordered" }
+func (batched) Kind() string   { return "sim.batched" }
+
+const maxAttempts = 5
+
+var policy = job.Policy{MaxAttempts: maxAttempts, Timeout: 20 * time.Second}
+
+var orders = witness.Orders{"sim.parted": job.ByPartition, "sim.unordered": job.Unordered}
+
+// mux is the handlers of one process, each writing to that process's ledger.
+func mux(sink ledger.Sink) *processor.Mux {
+	m := processor.NewMux()
+	m.Use(witness.Middleware(sink, orders))
+	processor.Handle(m, func(ctx context.Context, j *job.Job[keyed]) error { return play(ctx, sink, j.Message, j.Args.script) }, policy)
+	parts, free := policy, policy
+	parts.Order, free.Order = job.ByPartition, job.Unordered
+	free.Class = "free"
+	free.Backoff = job.Backoff{Initial: 700 * time.Millisecond, Max: 20 * time.Second, Factor: 3}
+	processor.Handle(m, func(ctx context.Context, j *job.Job[parted]) error { return play(ctx, sink, j.Message, j.Args.script) }, parts)
+	processor.Handle(m, func(ctx context.Context, j *job.Job[unordered]) error {
+		return play(ctx, sink, j.Message, j.Args.script)
+	}, free)
+	processor.Register(m, processor.Kind[batched]{Policy: policy, BatchSize: 8, Batch: func(ctx context.Context, js []*job.Job[batched]) []error {
+		errs := make([]error, len(js))
+		for i, j := range js {
+			errs[i] = play(ctx, sink, j.Message, j.Args.script)
+		}
+		return errs
+	}})
+	return m
+}
+
+func play(ctx context.Context, sink ledger.Sink, m *job.Message, s script) error {
+	if s.Slow > 0 {
+		t := time.NewTimer(s.Slow)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if s.Snooze && m.Hop == 0 && m.Generation == 0 {
+		return job.Snooze(1500 * time.Millisecond)
+	}
+	if m.Attempt <= s.Fails && m.Generation == 0 {
+		switch {
+		case s.Panic:
+			panic(fmt.Sprintf("job %d panics", s.N))
+		case s.After > 0:
+			return job.RetryAfter(s.After, errors.New("busy"))
+		}
+		return errors.New("not yet")
+	}
+	if m.Generation == 0 {
+		switch s.End {
+		case "dead":
+			return job.Dead(errors.New("hopeless"))
+		case "discard":
+			return job.Discard("superseded")
+		}
+	}
+	witness.Applied(sink, m)
+	return nil
+}
+
+// enqueue is one record to be produced.
+type enqueue struct {
+	args   job.Args
+	opts   job.Options
+	intent string
+	raw    *rawRecord
+}
+
+// rawRecord is a record that no producer of Waybill would write.
+type rawRecord struct {
+	key, value []byte
+	headers    []job.Header
+}
+
+// workload is the jobs of a seed, in order.
+func workload(r *rand.Rand, n int, redriven bool) []enqueue {
+	var out []enqueue
+	for i := range n {
+		s := behaviour(r, i)
+		e := enqueue{intent: s.End}
+		switch r.IntN(8) {
+		case 0, 1, 2, 3:
+			e.args = keyed{s}
+		case 4:
+			e.args = parted{s}
+		case 5:
+			e.args = batched{s}
+		default:
+			e.args = unordered{s}
+		}
+		e.opts.ID = fmt.Sprintf("job-%d", i)
+		if r.IntN(4) > 0 {
+			e.opts.Key = fmt.Appendf(nil, "key-%d", r.IntN(7))
+		}
+		if r.IntN(12) == 0 {
+			e.opts.At = time.Now().Add(time.Duration(r.IntN(90)) * time.Second)
+		}
+		switch e.intent {
+		case "":
+			e.intent = string(ledger.OutcomeDone)
+		case "discard":
+			e.intent = string(ledger.OutcomeDiscarded)
+		}
+		out = append(out, e)
+		switch r.IntN(14) {
+		case 0: // the same job again
+			again := e
+			again.intent = ""
+			out = append(out, again)
+		case 1:
+			out = append(out, strange(r, i))
+		}
+	}
+	for i := range out {
+		if redriven && out[i].intent == "dead" {
+			out[i].intent = "" // it ends otherwise once it is redriven
+		}
+	}
+	return out
+}
+
+func behaviour(r *rand.Rand, n int) script {
+	s := script{N: n}
+	switch r.IntN(10) {
+	case 0:
+		s.Fails = 1 + r.IntN(3)
+	case 1:
+		s.Fails, s.Panic = 1, true
+	case 2:
+		s.Fails, s.After = 1, time.Duration(1+r.IntN(15000))*time.Millisecond
+	case 3:
+		s.Fails, s.End = maxAttempts, "dead"
+	case 4:
+		s.End = "dead"
+	case 5:
+		s.End = "discard"
+	case 6:
+		s.Snooze = true
+	}
+	if r.IntN(5) == 0 {
+		s.Slow = time.Duration(r.IntN(3000)) * time.Millisecond
+	}
+	return s
+}
+
+// strange is a record of a kind nobody knows, without headers, malformed, or not decodable.
+func strange(r *rand.Rand, n int) enqueue {
+	raw := &rawRecord{key: fmt.Appendf(nil, "key-%d", r.IntN(7)), value: []byte("{")}
+	h := func(k, v string) { raw.headers = append(raw.headers, job.Header{Key: k, Value: []byte(v)}) }
+	e := enqueue{raw: raw, intent: "dead"}
+	switch r.IntN(4) {
+	case 0: // malformed: an id of control characters
+		h(job.HeaderKind, "sim.keyed")
+		h(job.HeaderID, fmt.Sprintf("\x00%d", n))
+	case 1: // does not decode
+		h(job.HeaderKind, "sim.unordered")
+		h(job.HeaderID, fmt.Sprintf("torn-%d", n))
+	case 2: // foreign, served by the topic's default kind
+		raw.value, _ = json.Marshal(unordered{script{N: n}})
+		raw.key = nil
+		e.intent = "done"
+	case 3: // a kind nobody knows: filed after KeepUnknown
+		h(job.HeaderKind, "sim.unknown")
+		h(job.HeaderID, fmt.Sprintf("unknown-%d", n))
+	}
+	return e
+}
