@@ -77,7 +77,7 @@ func TestCodecRefuses(t *testing.T) {
 		"json, half":                 {job.JSON, `{"name":`, new(record), "JSON"},
 		"json, wrong type":           {job.JSON, `{"name":1}`, new(record), "name"},
 		"json, more":                 {job.JSON, `{} {}`, new(record), "after top-level value"},
-		"protobuf, half":             {job.Protobuf, "\n\x05hel", new(wrapperspb.StringValue), "EOF"},
+		"protobuf, half":             {job.Protobuf, "\n\x05hel", new(wrapperspb.StringValue), "proto:"},
 		"protobuf, no message":       {job.Protobuf, "", new(record), "*job_test.record is no proto.Message"},
 		"protobuf, nothing":          {job.Protobuf, "", nil, "no proto.Message"},
 		"protobuf, nil":              {job.Protobuf, "", (*wrapperspb.StringValue)(nil), "is nil"},

@@ -40,7 +40,7 @@ func TestPolicyValidate(t *testing.T) {
 		"zero":       {job.Policy{}, nil},
 		"no jitter":  {job.Policy{Backoff: job.Backoff{Jitter: job.NoJitter}}, nil},
 		"all jitter": {job.Policy{Backoff: job.Backoff{Jitter: 1, Factor: 1}}, nil},
-		"order":      {job.Policy{Order: 3}, []string{"Policy.Order: order_3"}},
+		"order":      {job.Policy{Order: 3}, []string{"Policy.Order: 3 is no order"}},
 		"max below":  {job.Policy{Backoff: job.Backoff{Initial: 2, Max: 1}}, []string{"Policy.Backoff: Max 1ns is below Initial 2ns"}},
 		"initial":    {job.Policy{Backoff: job.Backoff{Initial: -1}}, []string{"must not be negative"}},
 		"nan": {job.Policy{Backoff: job.Backoff{Factor: math.NaN(), Jitter: math.NaN()}},

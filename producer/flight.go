@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -13,6 +14,7 @@ import (
 // flight is one job from the moment Enqueue takes it until a broker has acknowledged it or it has failed.
 type flight struct {
 	number uint64
+	began  time.Time // when the caller came
 	kind   string
 	where  Enqueued // ID and Topic from the start; the rest before done is closed
 	weight int64    // taken from Producer.bytes, with one of Producer.jobs; touched by launch, then by the client's promise
@@ -22,12 +24,12 @@ type flight struct {
 	over   bool // guarded by Producer.mu
 }
 
-// launch hands a job to the client. It waits for room and, with a topic's first job, for the brokers to say what the topic
+// launch hands a job that came at began to the client. It waits for room and, with a topic's first job, for the brokers to say what the topic
 // takes; what goes wrong is in the flight.
 //
 // The client gets no context of ours: it would fail the other jobs of a batch with that of the first.
-func (p *Producer) launch(ctx context.Context, kind string, where Enqueued, r *kgo.Record) *flight {
-	f := &flight{kind: kind, where: where, done: make(chan struct{})}
+func (p *Producer) launch(ctx context.Context, began time.Time, kind string, where Enqueued, r *kgo.Record) *flight {
+	f := &flight{began: began, kind: kind, where: where, done: make(chan struct{})}
 	if !p.depart(f) {
 		f.err = ErrClosed
 		close(f.done)
@@ -84,7 +86,7 @@ func (p *Producer) admitSlowly(ctx context.Context, f *flight, topic string, siz
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(p.life, func() { cancel(ErrClosed) })()
-	limit, err := p.limits.learn(ctx, topic)
+	limit, err := p.limits.learn(ctx, topic, f.began)
 	switch {
 	case errors.Is(err, kgo.ErrClientClosed): // may come before the context knows
 		return fmt.Errorf("not sent: %w", ErrClosed)
@@ -93,7 +95,7 @@ func (p *Producer) admitSlowly(ctx context.Context, f *flight, topic string, siz
 	case err != nil && ctx.Err() != nil:
 		return notSent(ctx)
 	case err != nil:
-		return fmt.Errorf("not sent: ask how much topic %s takes: %w", topic, err)
+		return fmt.Errorf("not sent: %w", explain(topic, err))
 	}
 	if err := fits(size, limit); err != nil {
 		return err

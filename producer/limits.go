@@ -27,19 +27,25 @@ const (
 // topic: a broker refuses a batch as a whole, so one large job, or many small ones in one large batch, would take innocents
 // along. The brokers are asked once for each topic.
 type limits struct {
-	adm    *kadm.Client
-	fixed  func(topic string) int32 // the user's own, in place of asking
-	topics sync.Map                 // topic -> *topicLimit
+	adm     *kadm.Client
+	fixed   func(topic string) int32 // the user's own, in place of asking
+	creates bool                     // brokers may create a topic that is written to
+	topics  sync.Map                 // topic -> *topicLimit
 }
 
 type topicLimit struct {
 	asking chan struct{} // holds one token: who has it asks
 	bytes  atomic.Int32  // 0: not known
+
+	// Guarded by the token.
+	refusal error
+	refused time.Time
 }
 
 // use sets the client that asks. Where the user's options set a limit of their own it holds, and nobody is asked.
 func (l *limits) use(cl *kgo.Client) {
 	l.adm = kadm.NewClient(cl)
+	l.creates, _ = cl.OptValue(kgo.AllowAutoTopicCreation).(bool)
 	if own, _ := cl.OptValue(kgo.ProducerBatchMaxBytesFn).(func(string) int32); own != nil && own(probe) != probeLimit {
 		l.fixed = own
 	}
@@ -74,8 +80,9 @@ func (l *limits) known(topic string) (int32, bool) {
 	return n, n > 0
 }
 
-// learn returns a topic's limit, asking the brokers if need be: one caller asks, the others wait for it.
-func (l *limits) learn(ctx context.Context, topic string) (int32, error) {
+// learn returns a topic's limit, asking the brokers if need be: one caller asks, the others wait for it. A refusal (no such
+// topic, a wrong password) is shared with all who have waited since before it came, as began says.
+func (l *limits) learn(ctx context.Context, topic string, began time.Time) (int32, error) {
 	if n, ok := l.known(topic); ok {
 		return n, nil
 	}
@@ -90,20 +97,38 @@ func (l *limits) learn(ctx context.Context, topic string) (int32, error) {
 	if n := t.bytes.Load(); n > 0 {
 		return n, nil
 	}
+	if t.refused.After(began) {
+		return 0, t.refusal
+	}
 	n, keep, err := l.ask(ctx, topic)
-	if err == nil && keep {
+	switch {
+	case err == nil && keep:
 		t.bytes.Store(n)
+	case err != nil && ctx.Err() == nil:
+		t.refusal, t.refused = err, time.Now()
 	}
 	return n, err
 }
 
+// unknownAsks is how often a topic must be unknown to be taken for missing: brokers hear of a new one with a delay.
+const unknownAsks = 5
+
 // ask asks the brokers until one answers or ctx ends; the error is then what the last one said. keep is false for a topic
-// that does not exist yet.
+// that does not exist yet but may be created by being written to.
 func (l *limits) ask(ctx context.Context, topic string) (n int32, keep bool, err error) {
 	var last error
+	unknown := 0
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		if n, keep, err = l.askOnce(ctx, topic); err == nil || final(err) {
 			return n, keep, err
+		}
+		if errors.Is(err, kerr.UnknownTopicOrPartition) {
+			if l.creates {
+				return defaultLimit, false, nil
+			}
+			if unknown++; unknown == unknownAsks {
+				return 0, false, err
+			}
 		}
 		if ctx.Err() == nil || last == nil {
 			last = err
@@ -134,8 +159,6 @@ func (l *limits) askOnce(ctx context.Context, topic string) (n int32, keep bool,
 		err = resource.Err
 	}
 	switch {
-	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		return defaultLimit, false, nil
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
 		return defaultLimit, true, nil // few producers may describe topics, and the default suits nearly all
 	case err != nil:

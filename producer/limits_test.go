@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -152,6 +153,51 @@ func TestATopicMadeLater(t *testing.T) {
 		}
 		if _, err := p.Enqueue(t.Context(), welcome{strings.Repeat("x", 2000)}, late); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("its limit is not known: %v", err)
+		}
+	})
+}
+
+// A broker hears of a new topic with a delay; one missing for good costs all who wait for it one wait.
+func TestUnknownTopics(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.limit("emails", 2000)
+		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Resource: "emails", Err: kerr.UnknownTopicOrPartition, Count: 2})
+		p := b.producer()
+		if _, err := p.Enqueue(t.Context(), welcome{strings.Repeat("x", 2000)}, nil); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("a topic that is heard of late: %v", err)
+		}
+
+		asked := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Observe: true, Count: -1})
+		absent := &job.Options{Topic: "absent"}
+		var callers sync.WaitGroup
+		for range 50 {
+			callers.Go(func() {
+				if _, err := p.Enqueue(t.Context(), welcome{}, absent); !errors.Is(err, kerr.UnknownTopicOrPartition) {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+		callers.Wait()
+		items := make([]Item, 50)
+		for i := range items {
+			items[i] = Item{welcome{}, absent}
+		}
+		var batch *BatchError
+		if _, err := p.EnqueueMany(t.Context(), items); !errors.As(err, &batch) || len(batch.Failed) != len(items) {
+			t.Errorf("a batch: %v", err)
+		}
+		if asked.Hits() != 2*unknownAsks {
+			t.Errorf("asked %d times for 50 callers and a batch, want %d", asked.Hits(), 2*unknownAsks)
+		}
+	})
+}
+
+func TestTopicsCreatedByWriting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, kfake.AllowAutoTopicCreation())
+		p := b.producer(func(c *Config) { c.Opts = append(c.Opts, kgo.AllowAutoTopicCreation()) })
+		if _, err := p.Enqueue(t.Context(), welcome{}, &job.Options{Topic: "new"}); err != nil {
+			t.Error(err)
 		}
 	})
 }

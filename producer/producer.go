@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/semaphore"
@@ -87,7 +88,7 @@ func (p *Producer) Enqueue(ctx context.Context, args job.Args, opts *job.Options
 	if err != nil {
 		return e, err
 	}
-	return p.wait(ctx, p.launch(ctx, args.Kind(), e, r))
+	return p.wait(ctx, p.launch(ctx, time.Now(), args.Kind(), e, r))
 }
 
 // EnqueueRaw is Enqueue for a payload that is encoded already; see EncodeRaw.
@@ -96,7 +97,7 @@ func (p *Producer) EnqueueRaw(ctx context.Context, kind string, payload []byte, 
 	if err != nil {
 		return e, err
 	}
-	return p.wait(ctx, p.launch(ctx, kind, e, r))
+	return p.wait(ctx, p.launch(ctx, time.Now(), kind, e, r))
 }
 
 // EnqueueMany writes many jobs, in order, and waits for all. The results are as many as the items, in their order.
@@ -121,9 +122,9 @@ func (p *Producer) EnqueueMany(ctx context.Context, items []Item) ([]Enqueued, e
 	if len(failed.Failed) > 0 {
 		return results, failed
 	}
-	flights := make([]*flight, len(items))
+	began, flights := time.Now(), make([]*flight, len(items))
 	for i, r := range records {
-		flights[i] = p.launch(ctx, items[i].Args.Kind(), results[i], r)
+		flights[i] = p.launch(ctx, began, items[i].Args.Kind(), results[i], r)
 	}
 	for i, f := range flights {
 		var err error

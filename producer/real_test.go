@@ -36,6 +36,33 @@ func realTopic(t *testing.T, c *realkafka.Cluster, partitions int32, configs map
 	}
 }
 
+// awaitAccess returns when the broker knows of svc's right to a topic: it hears of grants with a delay.
+func awaitAccess(t *testing.T, c *realkafka.Cluster, topic string) {
+	t.Helper()
+	cl, err := kgo.NewClient(c.ClientOptsAs("svc", "right")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	deadline := time.After(30 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		topics, err := kadm.NewClient(cl).ListTopics(t.Context(), topic)
+		if err == nil {
+			err = topics[topic].Err
+		}
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal(err)
+		}
+	}
+}
+
 // The broker's own limit is the one refused locally, its partitions are Java's, and a broker that hangs keeps nothing secret.
 func TestRealBroker(t *testing.T) {
 	c := realkafka.ForTest(t, realkafka.Options{})
@@ -117,6 +144,7 @@ func TestRealSASLAndACLs(t *testing.T) {
 			if err != nil || granted[0].Err != nil {
 				t.Fatal(err, granted)
 			}
+			awaitAccess(t, c, "emails")
 			open := func(password string) *Producer {
 				p, err := New(Config{Brokers: c.Addrs(), Topic: "emails",
 					SASL: connect.SASL{Mechanism: mechanism, Username: "svc", Password: password}})

@@ -14,7 +14,6 @@ const (
 	Redrive = "dlq.redrive"   // letters were put back on a retry tier
 	Discard = "job.discard"   // a job ended without a letter
 	Rewind  = "offset.rewind" // an offset that the group did not commit was obeyed
-	Setup   = "setup.apply"   // topics were created or altered
 )
 
 // Entry is one line of the audit topic.

@@ -80,7 +80,7 @@ func (c *check) identify(rec *record) {
 		kind = "(" + rec.pos.Topic + ")"
 	}
 	if id == "" || rec.bad != "" {
-		id = "\x00" + rec.pos.String() // no header carries a NUL: it cannot be anybody else's
+		id = given + rec.pos.String()
 	}
 	rec.job = c.jobOf(identity{rec.place, c.firstName(kind), string(rec.key), id, rec.key == nil})
 }

@@ -110,6 +110,8 @@ func (c *check) readCalled(e *ledger.Event, rank int, open map[pairing][]*call) 
 	}
 	if why := c.hang(x); why != "" {
 		c.broken(RuleIdentity, x.job, why+strconv.Quote(e.Kind+" "+e.ID), x)
+	}
+	if x.job == nil {
 		return
 	}
 	x.job.calls = append(x.job.calls, x)
@@ -117,7 +119,7 @@ func (c *check) readCalled(e *ledger.Event, rank int, open map[pairing][]*call) 
 	c.res.Stats.Calls++
 }
 
-// hang finds the record and the job of a call, or says why it has none.
+// hang finds the record and the job of a call, or says what it did not find.
 func (c *check) hang(x *call) (why string) {
 	e := x.Event
 	role, known := c.topics[e.Record.Topic]

@@ -3,6 +3,8 @@ package checker
 import (
 	"fmt"
 	"strconv"
+	"strings"
+	"unicode"
 
 	"github.com/waybill-dev/waybill/internal/ledger"
 )
@@ -38,15 +40,25 @@ type job struct {
 }
 
 func (j *job) String() string {
-	id := j.id
-	if len(id) > 80 {
-		id = id[:80] + "…"
-	}
-	key := strconv.QuoteToASCII(j.key)
+	key := quoted(j.key)
 	if j.null {
 		key = "null"
 	}
-	return fmt.Sprintf("%s %s %s in partition %d", j.kind, key, id, j.partition)
+	return fmt.Sprintf("%s key %s id %s in partition %d", quoted(j.kind), key, quoted(strings.TrimPrefix(j.id, given)), j.partition)
+}
+
+// given begins the id of a job that is named by its place: no header carries a NUL, so it cannot be anybody else's.
+const given = "\x00"
+
+// quoted is s in one piece on one line: as it is where it can be, quoted where it cannot, and never long.
+func quoted(s string) string {
+	if len(s) > 80 {
+		s = s[:80] + "..."
+	}
+	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == '"' || !unicode.IsPrint(r) }) {
+		return strconv.QuoteToASCII(s)
+	}
+	return s
 }
 
 // record is a record of a job topic or of a tier.

@@ -112,7 +112,7 @@ func TestMutations(t *testing.T) {
 			m.drop(ledger.Returned, m.retriedHop)
 			m.dropRecord(m.retriedHop)
 		}, "I1 I11 intent"},
-		{"a copy that was run is not in its tier", func(m *mutant) { m.dropRecord(m.retriedHop) }, "I1 I11 identity intent"},
+		{"a copy that was run is not in its tier", func(m *mutant) { m.dropRecord(m.retriedHop) }, "identity"},
 		{"a letter is dropped", func(m *mutant) { m.dropRecord(m.letter(m.dead)) }, "I11 I14 intent"},
 		{"the letter of a conflict is dropped", func(m *mutant) { m.dropRecord(m.letter(m.conflict)) }, "I1 I11 intent"},
 		{"a discard becomes a retry", func(m *mutant) { m.find(ledger.Returned, m.discarded).Result = ledger.Retry }, "I1 I11 intent"},

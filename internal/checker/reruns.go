@@ -31,7 +31,7 @@ func (c *check) rerun(j *job, before []*call, again *call) {
 		}
 		if s < 0 {
 			guilty = x
-			j.double = j.double || x.ret.Result == ledger.Done
+			j.double = j.double || x.ret.Result == ledger.Done && again.result() == ledger.Done
 		}
 		stat = s
 	}

@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -24,6 +25,7 @@ type recInfo struct {
 	spec
 	pos                ledger.Pos
 	gen, hop, attempts int
+	idempotency        string // empty: made of the identity
 }
 
 // spec is a job as produced. The kind's first word is its order: key, strict, part or free.
@@ -135,9 +137,10 @@ func (s *script) attempt(rec ledger.Pos) ledger.Event {
 	i := s.info[rec]
 	order := map[string]ledger.Order{"key": ledger.ByKey, "strict": ledger.ByKeyStrict, "part": ledger.ByPartition, "free": ledger.Unordered}
 	word, _, _ := strings.Cut(i.kind, ".")
+	idempotency := cmp.Or(i.idempotency, fmt.Sprintf("%d/%s/%s/%s", rec.Partition, i.kind, i.key, i.id))
 	return ledger.Event{
 		Type: ledger.Called, Record: rec, Kind: i.kind, Key: i.key, ID: i.id, Generation: i.gen, Hop: i.hop, Attempt: i.attempts + 1,
-		Order: order[word], IdempotencyKey: fmt.Sprintf("%d/%s/%s/%s", rec.Partition, i.kind, i.key, i.id),
+		Order: order[word], IdempotencyKey: idempotency,
 	}
 }
 

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"flag"
+	"fmt"
 	"testing"
 	"testing/synctest"
 
@@ -22,9 +23,12 @@ func TestSeeds(t *testing.T) {
 	}
 	total := Counts{}
 	for i := range *seedsFlag {
-		for k, n := range play1(t, *firstFlag+uint64(i), zap.NewNop()) {
-			total[k] += n
-		}
+		seed := *firstFlag + uint64(i)
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			for k, n := range play1(t, seed, zap.NewNop()) {
+				total[k] += n
+			}
+		})
 	}
 	t.Logf("%d seeds: %v", *seedsFlag, total)
 }

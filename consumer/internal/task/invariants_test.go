@@ -52,6 +52,9 @@ func (p *proc) checkRun(e *Entry) {
 
 // orderOf names what must not run beside the entry, worked out from the record and not from the lane.
 func orderOf(e *Entry) string {
+	if e.env.Fault != "" {
+		return "job " + e.env.Identity.String()
+	}
 	if e.Kind != nil && e.Kind.Policy.Order == job.ByPartition {
 		return "partition"
 	}

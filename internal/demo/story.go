@@ -1,0 +1,392 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/waybill-dev/waybill/dlq"
+	"github.com/waybill-dev/waybill/internal/checker"
+	"github.com/waybill-dev/waybill/internal/ledger"
+	"github.com/waybill-dev/waybill/producer"
+	"github.com/waybill-dev/waybill/retrytopics"
+)
+
+// ErrUnbalanced is Run's error when the account at the end shows a fault: a job lost, doubled, run twice, out of order.
+var ErrUnbalanced = errors.New("the account does not balance")
+
+// patience is how long any one step of the story may take beyond what it should.
+const patience = 90 * time.Second
+
+// story is one run. Run's goroutine owns it; tell may be called by others.
+type story struct {
+	o      Options
+	begun  time.Time
+	dir    string
+	stage  *stage
+	driver *ledger.Writer // what the story itself does
+	watch  *watch
+	jobs   []errand
+	hired  int
+	staff  []*process // all of them
+	twice  string
+
+	telling sync.Mutex
+	ended   map[string]bool // processes whose end was told; under telling
+}
+
+// Run tells the story and returns the checker's verdict. The error wraps ErrUnbalanced when that is bad; any other is about
+// the run itself: a worker that died by itself, a step that took too long, a cluster that refuses. It ends every process
+// it started, also when ctx ends.
+func Run(ctx context.Context, o Options) (res *checker.Result, err error) {
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, fmt.Errorf("demo: %w", err)
+	}
+	s := &story{o: o, begun: time.Now(), dir: o.Dir, jobs: workload(o.Jobs), ended: map[string]bool{}}
+	if s.dir == "" {
+		if s.dir, err = os.MkdirTemp("", "waybill-demo-"); err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(s.dir)
+	} else if err := os.MkdirAll(s.dir, 0o755); err != nil {
+		return nil, err
+	}
+	if o.Sabotage == Double {
+		s.twice = faultless(s.jobs)
+	}
+	res, err = s.play(ctx)
+	return res, err
+}
+
+// play sets the stage, tells the chapters, and clears up whatever happened.
+func (s *story) play(ctx context.Context) (res *checker.Result, err error) {
+	if s.stage, err = openStage(s.o.Connection); err != nil {
+		return nil, err
+	}
+	defer s.stage.close()
+	path := filepath.Join(s.dir, "driver.ledger")
+	if s.driver, err = ledger.Open(path, "driver"); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.driver.Close()) }()
+	defer func() { err = errors.Join(err, s.clear()) }()
+	if err = s.prologue(ctx); err != nil {
+		return nil, err
+	}
+	if s.watch, err = newWatch(s.stage, len(s.jobs), func(p *Progress) { s.tell(Event{Type: Progressed, Progress: p}) }); err != nil {
+		return nil, err
+	}
+	defer s.watch.reader.Close()
+	s.watch.follow("driver", path, nil)
+	watching, stop := context.WithCancel(ctx)
+	var looking sync.WaitGroup
+	looking.Add(1)
+	go func() { defer looking.Done(); s.watch.run(watching) }()
+	err = s.chapters(ctx)
+	stop()
+	looking.Wait()
+	if err != nil {
+		return nil, err
+	}
+	return s.epilogue(ctx)
+}
+
+// clear ends every worker that is left and takes the topics away.
+func (s *story) clear() error {
+	for _, p := range s.staff {
+		if !p.gone() {
+			p.kill()
+		}
+		<-p.done
+		s.tellEnd(p)
+	}
+	if s.stage.broker != nil || s.o.Keep {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second) // also after ctx has ended
+	defer cancel()
+	return s.stage.remove(ctx)
+}
+
+// tell hands an event to the observer, one at a time.
+func (s *story) tell(e Event) {
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	e.Time = time.Now()
+	e.Elapsed = e.Time.Sub(s.begun).Round(time.Millisecond).Seconds()
+	s.o.Observe(e)
+}
+
+func (s *story) chapter(format string, a ...any) {
+	s.tell(Event{Type: Chapter, Text: fmt.Sprintf(format, a...)})
+}
+
+func (s *story) prologue(ctx context.Context) error {
+	if err := s.stage.create(ctx); err != nil {
+		return err
+	}
+	where := "a broker inside this process"
+	if s.stage.broker == nil {
+		where = "the cluster given"
+	}
+	s.tell(Event{Type: Began, Brokers: s.stage.connection.Brokers, Topic: s.stage.topic, Group: s.stage.group,
+		Text: fmt.Sprintf("%s; topic %s with %d partitions, group %s, retry tiers 1s 3s 8s", where, s.stage.topic, partitions, s.stage.group)})
+	return nil
+}
+
+// early is how many jobs are enqueued before any worker is there.
+const early = 24
+
+func (s *story) chapters(ctx context.Context) error {
+	prod, err := producer.New(producer.Config{Brokers: s.stage.connection.Brokers, TLS: s.stage.connection.TLS, SASL: s.stage.connection.SASL, Topic: s.stage.topic})
+	if err != nil {
+		return err
+	}
+	defer prod.Close(context.WithoutCancel(ctx))
+	if err := s.enqueue(ctx, prod, s.jobs[:early], 0); err != nil {
+		return err
+	}
+	if err := s.drop(ctx); err != nil {
+		return err
+	}
+	if s.o.Sabotage == Double {
+		s.tell(Event{Type: Sabotaged, Text: "a wrapper around the handlers will call " + s.twice + " twice"})
+	}
+	s.chapter("three workers start; %d jobs of three kinds follow over %v", len(s.jobs), s.o.Over.Round(time.Second))
+	for range 3 {
+		if _, err := s.hire(1); err != nil {
+			return err
+		}
+	}
+	if err := s.joined(ctx, s.staff...); err != nil {
+		return err
+	}
+	sending, stop := context.WithCancel(ctx)
+	defer stop()
+	sent := make(chan error, 1)
+	go func() { sent <- s.enqueue(sending, prod, s.jobs[early:], s.o.Over) }()
+	err = s.loss(ctx)
+	if err != nil {
+		stop()
+	}
+	if err := errors.Join(err, <-sent); err != nil {
+		return err
+	}
+	return s.recovery(ctx)
+}
+
+// enqueue sends jobs evenly over a time, and notes what was acked.
+func (s *story) enqueue(ctx context.Context, prod *producer.Producer, jobs []errand, over time.Duration) error {
+	gap := time.NewTicker(max(time.Microsecond, over/time.Duration(len(jobs))))
+	defer gap.Stop()
+	for _, e := range jobs {
+		if over > 0 {
+			select {
+			case <-gap.C:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		rec, _, err := prod.Encode(e.args, &e.opts)
+		if err != nil {
+			return err
+		}
+		at, err := prod.Enqueue(ctx, e.args, &e.opts)
+		if err != nil {
+			return err
+		}
+		s.driver.Record(ledger.Event{Type: ledger.Produced, Record: ledger.Pos{Topic: at.Topic, Partition: at.Partition, Offset: at.Offset},
+			Kind: e.args.Kind(), Key: string(rec.Key), ID: at.ID, Digest: ledger.DigestOf(rec.Value), Intent: string(ledger.OutcomeDone)})
+	}
+	return nil
+}
+
+// drop is the sabotage of an operator: nobody is a member yet, so the group takes any commit.
+func (s *story) drop(ctx context.Context) error {
+	if s.o.Sabotage != Drop {
+		return nil
+	}
+	events, err := ledger.ReadFile(s.watch.paths["driver"])
+	if err != nil {
+		return err
+	}
+	for _, e := range events {
+		if e.Type == ledger.Produced && e.Record.Offset == 0 {
+			s.tell(Event{Type: Sabotaged, Text: fmt.Sprintf("somebody commits past %s (%s at %s) before a worker reads it", e.ID, e.Kind, e.Record)})
+			return s.stage.skip(ctx, e.Record.Partition)
+		}
+	}
+	return errors.New("sabotage: no job is at offset 0")
+}
+
+// loss kills a worker in the middle of its work, and waits until others have its tasks.
+func (s *story) loss(ctx context.Context) error {
+	victim := s.staff[1]
+	_, err := s.watch.until(ctx, s.o.Over+patience, "a quarter of the jobs was not enqueued", func(p *Progress) bool { return p.Produced >= len(s.jobs)/4 })
+	if err != nil {
+		return err
+	}
+	if err := s.busy(ctx, victim); err != nil {
+		return err
+	}
+	running := victim.last.Load().Running
+	victim.kill()
+	<-victim.done
+	s.driver.Record(ledger.Event{Type: ledger.Faulted, Fault: ledger.Kill, Target: victim.name})
+	s.chapter("%s (pid %d) is killed with %d attempts running; its tasks wait until its session of %v has ended", victim.name, victim.pid, running, session)
+	s.tellEnd(victim)
+	p, err := s.hire(1)
+	if err != nil {
+		return err
+	}
+	if err := s.joined(ctx, p); err != nil {
+		return err
+	}
+	return s.takeover(ctx)
+}
+
+// busy waits until a worker runs something.
+func (s *story) busy(ctx context.Context, victim *process) error {
+	every := time.NewTicker(10 * time.Millisecond)
+	defer every.Stop()
+	for victim.last.Load().Running == 0 {
+		select {
+		case <-every.C:
+		case <-victim.done:
+			return s.died(victim)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// takeover waits until all tasks have an owner again.
+func (s *story) takeover(ctx context.Context) error {
+	_, err := s.watch.until(ctx, patience, "the tasks found no owner", func(p *Progress) bool {
+		owned := 0
+		for _, w := range p.Workers {
+			owned += w.Tasks
+		}
+		return owned == partitions
+	})
+	if err == nil {
+		s.chapter("all %d tasks have an owner again; retries go on", partitions)
+	}
+	return err
+}
+
+// recovery waits for the tiers to drain, deploys the fix and redrives what the old release could not do.
+func (s *story) recovery(ctx context.Context) error {
+	s.chapter("everything is enqueued; what failed comes back from the tiers")
+	if err := s.idle(ctx); err != nil {
+		return err
+	}
+	if err := s.letters(ctx); err != nil {
+		return err
+	}
+	s.chapter("release %d has the fix: one worker after another drains on SIGTERM and is replaced", fixed)
+	for _, old := range s.living() {
+		if err := s.dismiss(ctx, old); err != nil {
+			return err
+		}
+		p, err := s.hire(fixed)
+		if err != nil {
+			return err
+		}
+		if err := s.joined(ctx, p); err != nil {
+			return err
+		}
+	}
+	if err := s.redrive(ctx); err != nil {
+		return err
+	}
+	if err := s.idle(ctx); err != nil {
+		return err
+	}
+	s.chapter("nothing is left to do; the workers are told to stop")
+	for _, p := range s.living() {
+		if err := s.dismiss(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *story) idle(ctx context.Context) error {
+	_, err := s.watch.until(ctx, patience, "the jobs were not all settled", func(p *Progress) bool { return p.idle })
+	return err
+}
+
+// dead opens the dead letters.
+func (s *story) dead() (*dlq.Client, error) { return dlq.Open(s.stage.opts, s.stage.topic, s.stage.group) }
+
+// letters tells what waits in the dead letters, one line a cause.
+func (s *story) letters(ctx context.Context) error {
+	c, err := s.dead()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	var groups []LetterGroup
+	at := map[string]int{}
+	sum, err := c.List(ctx, dlq.Filter{Pending: true}, func(l *dlq.Letter) error {
+		key := l.Kind + " " + l.Disposition.String() + " " + l.Fingerprint
+		i, ok := at[key]
+		if !ok {
+			i = len(groups)
+			at[key] = i
+			groups = append(groups, LetterGroup{Kind: l.Kind, Disposition: l.Disposition.String(), Text: l.Text, Attempts: l.Attempts})
+		}
+		groups[i].Count++
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.tell(Event{Type: Letters, Letters: groups, Count: sum.Listed, Text: fmt.Sprintf("%d dead letters wait for somebody", sum.Listed)})
+	return nil
+}
+
+// redrive puts all letters back, as `waybill dlq redrive --all` would.
+func (s *story) redrive(ctx context.Context) error {
+	c, err := s.dead()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	report, err := c.Redrive(ctx, dlq.Request{Tier: retrytopics.TierTopic(s.stage.topic, s.stage.group, tiers[0]), All: true,
+		Reason: "release 2 has the fix", By: "waybill demo", Each: func(l *dlq.Letter, refusal string) {
+			if refusal == "" {
+				s.driver.Record(ledger.Event{Type: ledger.Redriven, Kind: l.Kind, Key: string(l.Key), ID: l.ID, Generation: int(l.Generation) + 1,
+					Origin: ledger.Pos{Topic: l.Origin.Topic, Partition: l.Origin.Partition, Offset: l.Origin.Offset}})
+			}
+		}})
+	if err != nil {
+		return err
+	}
+	s.tell(Event{Type: Redriven, Count: report.Redriven, Text: fmt.Sprintf("%d of %d letters are redriven; reason: release 2 has the fix", report.Redriven, report.Matched)})
+	return nil
+}
+
+// epilogue gives the verdict.
+func (s *story) epilogue(ctx context.Context) (*checker.Result, error) {
+	res, err := s.judge(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.tell(Event{Type: Account, Result: res, Text: "the checker has held every ledger against every topic"})
+	ok := res.OK() && res.Account.Balanced()
+	if !ok {
+		s.tell(Event{Type: Finished, OK: &ok, Text: "the account does not balance: see the violations above"})
+		return res, fmt.Errorf("%w: %d violations", ErrUnbalanced, len(res.Violations))
+	}
+	s.tell(Event{Type: Finished, OK: &ok, Text: fmt.Sprintf("Shown: %d jobs through a crash, retries, dead letters, a rolling deploy and a redrive, each accounted for once. "+
+		"Next: `waybill demo --sabotage drop` shows the account fail; `waybill demo --brokers HOST:PORT` runs it on your Kafka.", res.Stats.Jobs)})
+	return res, nil
+}

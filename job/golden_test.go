@@ -1,7 +1,0 @@
-package job_test
-
-const (
-	goldenIdentity = ""
-	goldenDigest   = 0
-	goldenKeyHash  = 0
-)
