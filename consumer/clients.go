@@ -71,6 +71,7 @@ func (c *Consumer) writerOpts() []kgo.Opt {
 		}),
 		kgo.UnknownTopicRetries(2),
 		kgo.MetadataMaxAge(30 * time.Second),
+		kgo.MetadataMinAge(250 * time.Millisecond), // else a look at topics just made is answered from the cache for 5 s
 	}
 }
 

@@ -264,11 +264,13 @@ func (p *parser) foreign(raw *Raw, defaultKind string) {
 	}
 }
 
+// fallbackKind is the kind of a record that names none. A topic's name may be longer than a kind's, whose bound its copies
+// must keep.
 func fallbackKind(raw *Raw, defaultKind string) string {
 	if defaultKind != "" {
 		return defaultKind
 	}
-	return raw.Topic
+	return raw.Topic[:min(len(raw.Topic), MaxKind)]
 }
 
 // placeID names a record by its place in the log, with its timestamp because a recreated topic starts again at offset 0.

@@ -133,16 +133,16 @@ func (o Origin) String() string {
 
 // ParseOrigin is the inverse of Origin.String.
 func ParseOrigin(s string) (Origin, error) {
-	bad := fmt.Errorf("origin %q is not topic/partition/offset/milliseconds", clip(s))
+	bad := func() error { return fmt.Errorf("origin %q is not topic/partition/offset/milliseconds", clip(s)) }
 	f := strings.Split(s, "/") // a Kafka topic name holds no slash
 	if len(f) != 4 || f[0] == "" || len(f[0]) > maxTopic {
-		return Origin{}, bad
+		return Origin{}, bad()
 	}
 	p, err1 := strconv.ParseInt(f[1], 10, 32)
 	off, err2 := strconv.ParseInt(f[2], 10, 64)
 	ms, err3 := strconv.ParseInt(f[3], 10, 64)
 	if errors.Join(err1, err2, err3) != nil || p < 0 || off < 0 {
-		return Origin{}, bad
+		return Origin{}, bad()
 	}
 	return Origin{Topic: f[0], Partition: int32(p), Offset: off, Time: time.UnixMilli(ms).UTC()}, nil
 }

@@ -38,47 +38,49 @@ func TestCloseOfAnIdleProducer(t *testing.T) {
 	}
 }
 
+// stuckAt are the places where four jobs can be stuck when the producer is closed.
+var stuckAt = map[string]struct {
+	prepare func(b *bubble, p *Producer)
+	change  func(*Config)
+	unknown int // of the four callers, how many must be told ErrUnknown; the others know it was not sent
+}{
+	"a broker that refuses": {func(b *bubble, p *Producer) { b.set(errRefuse) }, nil, 0},
+	"a broker that hangs":   {func(b *bubble, p *Producer) { b.set(errHang) }, nil, 0},
+	"a broker that refuses later": {func(b *bubble, p *Producer) {
+		warm(b, p)
+		b.cluster.Close()
+		b.set(errRefuse)
+	}, nil, 4},
+	"a broker that hangs later": {func(b *bubble, p *Producer) {
+		warm(b, p)
+		b.cluster.Close()
+		b.set(errHang)
+	}, nil, 4},
+	"a partition without leader": {func(b *bubble, p *Producer) {
+		warm(b, p)
+		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotLeaderForPartition, Count: -1})
+	}, nil, 4},
+	"a broker that does not answer": {func(b *bubble, p *Producer) {
+		warm(b, p)
+		b.cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+			b.cluster.KeepControl()
+			b.cluster.SleepControl(func() { <-b.t.Context().Done() })
+			return nil, nil, false
+		})
+	}, nil, 4},
+	"no room": {func(b *bubble, p *Producer) {
+		warm(b, p)
+		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotLeaderForPartition, Count: -1})
+	}, func(c *Config) { c.MaxBuffered = 1 }, 1},
+	"a long linger": {func(b *bubble, p *Producer) {
+		warm(b, p)
+		b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotLeaderForPartition, Count: -1})
+	}, func(c *Config) { c.Opts = append(c.Opts, kgo.ProducerLinger(time.Minute)) }, 4},
+}
+
 // What is stuck at Close is listed, wherever it is stuck.
 func TestCloseListsWhatWasNotSent(t *testing.T) {
-	produce := []kmsg.Key{kmsg.Produce}
-	for name, c := range map[string]struct {
-		prepare func(b *bubble, p *Producer)
-		change  func(*Config)
-		unknown int // of the four callers, how many must be told ErrUnknown; the others know it was not sent
-	}{
-		"a broker that refuses": {func(b *bubble, p *Producer) { b.set(errRefuse) }, nil, 0},
-		"a broker that hangs":   {func(b *bubble, p *Producer) { b.set(errHang) }, nil, 0},
-		"a broker that refuses later": {func(b *bubble, p *Producer) {
-			warm(b, p)
-			b.cluster.Close()
-			b.set(errRefuse)
-		}, nil, 4},
-		"a broker that hangs later": {func(b *bubble, p *Producer) {
-			warm(b, p)
-			b.cluster.Close()
-			b.set(errHang)
-		}, nil, 4},
-		"a partition without leader": {func(b *bubble, p *Producer) {
-			warm(b, p)
-			b.cluster.Fault(kfake.Fault{Keys: produce, Err: kerr.NotLeaderForPartition, Count: -1})
-		}, nil, 4},
-		"a broker that does not answer": {func(b *bubble, p *Producer) {
-			warm(b, p)
-			b.cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
-				b.cluster.KeepControl()
-				b.cluster.SleepControl(func() { <-b.t.Context().Done() })
-				return nil, nil, false
-			})
-		}, nil, 4},
-		"no room": {func(b *bubble, p *Producer) {
-			warm(b, p)
-			b.cluster.Fault(kfake.Fault{Keys: produce, Err: kerr.NotLeaderForPartition, Count: -1})
-		}, func(c *Config) { c.MaxBuffered = 1 }, 1},
-		"a long linger": {func(b *bubble, p *Producer) {
-			warm(b, p)
-			b.cluster.Fault(kfake.Fault{Keys: produce, Err: kerr.NotLeaderForPartition, Count: -1})
-		}, func(c *Config) { c.Opts = append(c.Opts, kgo.ProducerLinger(time.Minute)) }, 4},
-	} {
+	for name, c := range stuckAt {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
 				p := b.producer(func(config *Config) {

@@ -138,11 +138,13 @@ func filedIn(j *job, gen int) bool {
 	return false
 }
 
-// checkLetters: a letter carries the payload it files, comes once, and is not the second ending of its job.
+// checkLetters: a letter carries the payload it files, comes once, and is not the second ending of its job. Letters are
+// counted once for each (identity, generation, digest); two records with the same conflicting payload make two of them.
 func (c *check) checkLetters() {
 	type once struct {
 		gen    int
 		digest string
+		origin ledger.Pos
 	}
 	for _, j := range c.jobs {
 		if len(j.letters) == 0 {
@@ -151,14 +153,15 @@ func (c *check) checkLetters() {
 		seen := make(map[once]*letter, len(j.letters))
 		for _, l := range j.letters {
 			c.carries(j, l)
-			k := once{l.gen, c.digestOf(l)}
+			k := once{l.gen, c.digestOf(l), l.origin}
 			if other := seen[k]; other != nil && c.faultless(len(c.events)) {
 				c.broken(RuleLetter, j, fmt.Sprintf("generation %d was filed twice, and no fault in the run", l.gen), other, l)
 			}
-			if seen[k] == nil {
+			seen[k] = l
+			if k.origin = (ledger.Pos{}); seen[k] == nil {
+				seen[k] = l
 				c.res.Stats.Letters++
 			}
-			seen[k] = l
 			c.second(j, l)
 		}
 	}

@@ -16,7 +16,7 @@ func TestForeignRecords(t *testing.T) {
 	plain := func(s *script, headers ...Header) ledger.Pos {
 		r := s.append("jobs", 0, 0, "k", "v")
 		s.in.Topics["jobs"][len(s.in.Topics["jobs"])-1].Headers = headers
-		s.info[r] = &recInfo{spec: spec{kind: kind, key: "k", id: fmt.Sprintf("T0p1c/0/%d/1772366400000", r.Offset), payload: "v"}, pos: r}
+		s.info[r] = &recInfo{spec: spec{kind: kind, key: "k", id: fmt.Sprintf("T0p1c/0/%d/1772366400000", r.Offset), payload: "v"}, pos: r, origin: r}
 		return r
 	}
 	cloud := func(s *script, id string) ledger.Pos {

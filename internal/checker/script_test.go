@@ -23,7 +23,7 @@ type script struct {
 
 type recInfo struct {
 	spec
-	pos                ledger.Pos
+	pos, origin        ledger.Pos
 	gen, hop, attempts int
 	idempotency        string // empty: made of the identity
 }
@@ -94,7 +94,7 @@ func (s *script) produce(at int, p int32, j spec) ledger.Pos {
 	}
 	e.Record = s.append("jobs", p, at, j.key, j.payload, headers...)
 	s.event(at, "producer", e)
-	s.info[e.Record] = &recInfo{spec: j, pos: e.Record}
+	s.info[e.Record] = &recInfo{spec: j, pos: e.Record, origin: e.Record}
 	return e.Record
 }
 
@@ -114,7 +114,7 @@ func (s *script) hop(at, tier int, origin ledger.Pos, gen, hop, attempts, delay 
 		h = append(h, "expires", ms(j.expires).Format(time.RFC3339Nano))
 	}
 	pos := s.append(tierTopics[tier], origin.Partition, at, j.key, j.payload, h...)
-	s.info[pos] = &recInfo{spec: j, pos: pos, gen: gen, hop: hop, attempts: attempts}
+	s.info[pos] = &recInfo{spec: j, pos: pos, origin: origin, gen: gen, hop: hop, attempts: attempts}
 	return pos
 }
 

@@ -144,9 +144,15 @@ func (c *check) lastWord(j *job) string {
 
 // classOf is the class of a record of a job topic.
 func (c *check) classOf(j *job, rec *record, first bool) Class {
-	switch {
-	case first:
+	if first {
 		return j.final
+	}
+	if c.kind(j.kind).Guarantee == AtLeastOnce {
+		if class := c.ownLife(j, rec); class != "" {
+			return class
+		}
+	}
+	switch {
 	case !rec.consumed:
 		return Waiting
 	case rec.digest == j.records[0].digest:
@@ -158,6 +164,32 @@ func (c *check) classOf(j *job, rec *record, first bool) Class {
 	}
 	c.broken(RuleI1, j, "committed past another payload under a used identity, and it was not filed", rec, j.records[0])
 	return Lost
+}
+
+// ownLife is the class of a further record of an at_least_once job that was treated as a job of its own: first successes
+// are not recorded, so nobody knew it to be a second one. Empty if it was not.
+func (c *check) ownLife(j *job, rec *record) Class {
+	from := func(r *record) bool { return r == rec || r != nil && r.tier >= 0 && r.origin == rec.pos }
+	end := Class("")
+	for _, x := range j.calls {
+		switch r := x.result(); {
+		case from(x.rec) && r == ledger.Done:
+			return Done
+		case from(x.rec) && r == ledger.Discard:
+			end = Discarded
+		}
+	}
+	switch {
+	case end != "":
+		return end
+	case slices.ContainsFunc(j.letters, func(l *letter) bool { return l.origin == rec.pos && !l.conflict }):
+		return Dead
+	case slices.ContainsFunc(j.copies, func(r *record) bool { return from(r) && !r.consumed }):
+		return Waiting
+	case !rec.expires.IsZero() && rec.expires.UnixNano() <= c.now:
+		return Expired
+	}
+	return ""
 }
 
 // classOfCopy is the class of copy i of a job.

@@ -52,6 +52,7 @@ func openStage(c connect.Settings) (*stage, error) {
 	}
 	var err error
 	if s.opts, err = s.connection.Opts(); err == nil {
+		s.opts = append(s.opts, kgo.MetadataMinAge(100*time.Millisecond)) // else new topics are not seen for 5 s
 		s.client, err = kgo.NewClient(s.opts...)
 	}
 	if err != nil {
@@ -83,10 +84,7 @@ func (s *stage) create(ctx context.Context) error {
 
 // remove deletes group and topics.
 func (s *stage) remove(ctx context.Context) error {
-	_, err := s.admin.DeleteGroup(ctx, s.group)
-	if errors.Is(err, kerr.GroupIDNotFound) {
-		err = nil
-	}
+	err := s.removeGroup(ctx)
 	names := append(s.job().names(), retrytopics.ReceiptTopic(s.topic, s.group), retrytopics.ControlTopic(s.group),
 		retrytopics.StatusTopic(s.group), retrytopics.AuditTopic(s.group))
 	responses, derr := s.admin.DeleteTopics(ctx, names...)
@@ -96,6 +94,26 @@ func (s *stage) remove(ctx context.Context) error {
 		}
 	}
 	return errors.Join(err, derr)
+}
+
+// removeGroup waits for members that were killed: the group has them until their sessions end.
+func (s *stage) removeGroup(ctx context.Context) error {
+	every := time.NewTicker(500 * time.Millisecond)
+	defer every.Stop()
+	for {
+		_, err := s.admin.DeleteGroup(ctx, s.group)
+		if err == nil || errors.Is(err, kerr.GroupIDNotFound) {
+			return nil
+		}
+		if !errors.Is(err, kerr.NonEmptyGroup) {
+			return fmt.Errorf("delete group %s: %w", s.group, err)
+		}
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return fmt.Errorf("delete group %s: %w", s.group, err)
+		}
+	}
 }
 
 // roles is the topics in the roles the checker knows.

@@ -90,6 +90,7 @@ type TierProgress struct {
 type KindProgress struct {
 	Kind     string `json:"kind"`
 	Order    string `json:"order"`
+	Planned  int    `json:"planned"`
 	Produced int    `json:"produced"`
 	Done     int    `json:"done"`
 	Failures int    `json:"failures"` // attempts that did not end well

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -133,6 +134,23 @@ func (p *process) gone() bool {
 	default:
 		return false
 	}
+}
+
+// expected reports whether the worker was told to end.
+func (p *process) expected() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked != ""
+}
+
+// died is the error of a worker that is gone and should not be.
+func (p *process) died() error {
+	signal, exit := p.end()
+	said := strings.TrimSpace(p.errors.String())
+	if said == "" {
+		said = "it said nothing; run again with a folder to keep its log in"
+	}
+	return fmt.Errorf("%s (pid %d) ended by itself (exit status %d %s): %s", p.name, p.pid, exit, signal, said)
 }
 
 // end is the signal that ended a worker that is gone, empty when none did, and its exit status, -1 when it never came to

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/ledger"
@@ -86,15 +85,10 @@ func (s *story) tellEnd(p *process) {
 	s.tell(Event{Type: WorkerEnded, Worker: p.name, PID: p.pid, Release: p.release, Signal: signal, ExitStatus: &exit, Text: text})
 }
 
-// died is the error of a worker that ended without being asked to, or badly.
+// died tells how a worker ended that should not have, and is the error of that.
 func (s *story) died(p *process) error {
 	s.tellEnd(p)
-	_, exit := p.end()
-	said := strings.TrimSpace(p.errors.String())
-	if said == "" {
-		said = "it said nothing; its log is " + p.log + " (kept with --dir)"
-	}
-	return fmt.Errorf("%s (pid %d) ended with status %d: %s", p.name, p.pid, exit, said)
+	return p.died()
 }
 
 // living are the workers that have not ended.

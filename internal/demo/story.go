@@ -78,7 +78,7 @@ func (s *story) play(ctx context.Context) (res *checker.Result, err error) {
 	if err = s.prologue(ctx); err != nil {
 		return nil, err
 	}
-	if s.watch, err = newWatch(s.stage, len(s.jobs), func(p *Progress) { s.tell(Event{Type: Progressed, Progress: p}) }); err != nil {
+	if s.watch, err = newWatch(s.stage, s.jobs, func(p *Progress) { s.tell(Event{Type: Progressed, Progress: p}) }); err != nil {
 		return nil, err
 	}
 	defer s.watch.reader.Close()
@@ -108,7 +108,7 @@ func (s *story) clear() error {
 	if s.stage.broker != nil || s.o.Keep {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second) // also after ctx has ended
+	ctx, cancel := context.WithTimeout(context.Background(), 3*session) // also after ctx has ended
 	defer cancel()
 	return s.stage.remove(ctx)
 }
@@ -170,11 +170,12 @@ func (s *story) chapters(ctx context.Context) error {
 	defer stop()
 	sent := make(chan error, 1)
 	go func() { sent <- s.enqueue(sending, prod, s.jobs[early:], s.o.Over) }()
-	err = s.loss(ctx)
-	if err != nil {
+	if err := s.loss(ctx); err != nil {
 		stop()
+		<-sent // ended by us, so what it says is not the cause
+		return err
 	}
-	if err := errors.Join(err, <-sent); err != nil {
+	if err := <-sent; err != nil {
 		return err
 	}
 	return s.recovery(ctx)
@@ -238,7 +239,7 @@ func (s *story) loss(ctx context.Context) error {
 	victim.kill()
 	<-victim.done
 	s.driver.Record(ledger.Event{Type: ledger.Faulted, Fault: ledger.Kill, Target: victim.name})
-	s.chapter("%s (pid %d) is killed with %d attempts running; its tasks wait until its session of %v has ended", victim.name, victim.pid, running, session)
+	s.chapter("%s (pid %d) is killed in the middle of %d attempts; its tasks wait until its session of %v has ended", victim.name, victim.pid, running, session)
 	s.tellEnd(victim)
 	p, err := s.hire(1)
 	if err != nil {
@@ -382,11 +383,19 @@ func (s *story) epilogue(ctx context.Context) (*checker.Result, error) {
 	}
 	s.tell(Event{Type: Account, Result: res, Text: "the checker has held every ledger against every topic"})
 	ok := res.OK() && res.Account.Balanced()
-	if !ok {
-		s.tell(Event{Type: Finished, OK: &ok, Text: "the account does not balance: see the violations above"})
-		return res, fmt.Errorf("%w: %d violations", ErrUnbalanced, len(res.Violations))
+	text := fmt.Sprintf("Shown: %d jobs through a crash, retries, dead letters, a rolling deploy and a redrive, each accounted for once. "+
+		"Next: `waybill demo --sabotage drop` shows the account fail; `waybill demo --brokers HOST:PORT` runs it on your Kafka.", res.Stats.Jobs)
+	switch {
+	case ok && s.o.Sabotage != None:
+		ok, text = false, "The sabotage was not noticed: the account balances although it must not."
+		err = errors.New("demo: the checker did not notice sabotage " + string(s.o.Sabotage))
+	case !ok && s.o.Sabotage != None:
+		text = "The account fails, as it should: --sabotage " + string(s.o.Sabotage) + " planted that. Next: `waybill demo` without it."
+		err = fmt.Errorf("%w: %d violations, as planted", ErrUnbalanced, len(res.Violations))
+	case !ok:
+		text = "The account does not balance: see the violations above. `waybill demo --dir FOLDER` keeps ledgers and logs for a report."
+		err = fmt.Errorf("%w: %d violations", ErrUnbalanced, len(res.Violations))
 	}
-	s.tell(Event{Type: Finished, OK: &ok, Text: fmt.Sprintf("Shown: %d jobs through a crash, retries, dead letters, a rolling deploy and a redrive, each accounted for once. "+
-		"Next: `waybill demo --sabotage drop` shows the account fail; `waybill demo --brokers HOST:PORT` runs it on your Kafka.", res.Stats.Jobs)})
-	return res, nil
+	s.tell(Event{Type: Finished, OK: &ok, Text: text})
+	return res, err
 }

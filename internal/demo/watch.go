@@ -36,15 +36,18 @@ type watch struct {
 	changed   chan struct{} // closed and replaced with each look
 }
 
-func newWatch(s *stage, planned int, tell func(*Progress)) (*watch, error) {
+func newWatch(s *stage, jobs []errand, tell func(*Progress)) (*watch, error) {
 	r, err := topics.NewReader(s.opts, s.job().names()...)
 	if err != nil {
 		return nil, err
 	}
-	w := &watch{stage: s, reader: r, planned: planned, tell: tell, tails: map[string]*tail{}, done: map[string]bool{},
+	w := &watch{stage: s, reader: r, planned: len(jobs), tell: tell, tails: map[string]*tail{}, done: map[string]bool{},
 		kinds: map[string]*KindProgress{}, attempts: map[string]int{}, paths: map[string]string{}, changed: make(chan struct{})}
 	for _, k := range kinds {
 		w.kinds[k] = &KindProgress{Kind: k, Order: orders[k].String()}
+	}
+	for _, e := range jobs {
+		w.kinds[e.args.Kind()].Planned++
 	}
 	return w, nil
 }
@@ -59,16 +62,30 @@ func (w *watch) follow(name, path string, p *process) {
 	}
 }
 
+// forgive is for how long looks may fail: a coordinator that moves, a leader that is elected.
+const forgive = 20 * time.Second
+
 // run looks until ctx ends.
 func (w *watch) run(ctx context.Context) {
 	every := time.NewTicker(watchEvery)
 	defer every.Stop()
+	good := time.Now()
 	for {
-		p, err := w.look(ctx)
-		if ctx.Err() != nil {
+		if err := w.casualty(); err != nil {
+			w.publish(nil, err)
 			return
 		}
-		w.publish(p, err)
+		p, err := w.look(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			good = time.Now()
+			w.publish(p, nil)
+		case time.Since(good) > forgive:
+			w.publish(nil, err)
+			return
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -147,6 +164,18 @@ func (w *watch) look(ctx context.Context) (*Progress, error) {
 	}
 	p.Workers = w.workers()
 	return p, nil
+}
+
+// casualty is the error of a worker that ended although nobody had asked it to.
+func (w *watch) casualty() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.processes {
+		if p.gone() && !p.expected() {
+			return p.died()
+		}
+	}
+	return nil
 }
 
 func (w *watch) workers() (out []WorkerProgress) {

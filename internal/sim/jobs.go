@@ -105,6 +105,7 @@ type enqueue struct {
 	args   job.Args
 	opts   job.Options
 	intent string
+	life   time.Duration // expires so long after it is enqueued; 0: never
 	raw    *rawRecord
 }
 
@@ -120,6 +121,12 @@ func workload(r *rand.Rand, n int, redriven bool) []enqueue {
 	for i := range n {
 		s := behaviour(r, i)
 		e := enqueue{intent: s.End}
+		switch e.intent {
+		case "":
+			e.intent = string(ledger.OutcomeDone)
+		case "discard":
+			e.intent = string(ledger.OutcomeDiscarded)
+		}
 		switch r.IntN(8) {
 		case 0, 1, 2, 3:
 			e.args = keyed{s}
@@ -134,14 +141,11 @@ func workload(r *rand.Rand, n int, redriven bool) []enqueue {
 		if r.IntN(4) > 0 {
 			e.opts.Key = fmt.Appendf(nil, "key-%d", r.IntN(7))
 		}
-		if r.IntN(12) == 0 {
+		if r.IntN(20) == 0 {
+			e.life = time.Duration(1+r.IntN(20)) * time.Second
+			e.intent = "" // it depends on what else happens
+		} else if r.IntN(12) == 0 {
 			e.opts.At = time.Now().Add(time.Duration(r.IntN(90)) * time.Second)
-		}
-		switch e.intent {
-		case "":
-			e.intent = string(ledger.OutcomeDone)
-		case "discard":
-			e.intent = string(ledger.OutcomeDiscarded)
 		}
 		out = append(out, e)
 		switch r.IntN(14) {
@@ -151,6 +155,13 @@ func workload(r *rand.Rand, n int, redriven bool) []enqueue {
 			out = append(out, again)
 		case 1:
 			out = append(out, strange(r, i))
+		case 2: // the same identity with another payload
+			other := e
+			s.N += 1000
+			other.args, other.intent = unordered{s}, ""
+			if e.args.Kind() == other.args.Kind() {
+				out = append(out, other)
+			}
 		}
 	}
 	for i := range out {

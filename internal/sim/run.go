@@ -53,8 +53,28 @@ func Run(seed uint64, log *zap.Logger) (res *checker.Result, counts Counts, err 
 	if err := w.rest(redrive); err != nil {
 		return nil, w.counts, err
 	}
-	res, err = w.judge(true)
+	if res, err = w.judge(true); err == nil {
+		w.tally(res)
+	}
 	return res, w.counts, errors.Join(append(w.errs, err)...)
+}
+
+// tally adds what the checker saw to the counts.
+func (w *world) tally(res *checker.Result) {
+	w.counts["hop"] += res.Stats.Copies
+	w.counts["letter"] += res.Stats.Letters
+	w.counts["rerun"] += res.Stats.Reruns
+	w.counts["takeover"] += w.counts["kill"] + w.counts["zombie"]
+	for class, n := range res.Account.Jobs.Classes {
+		name := string(class)
+		if name == "duplicate" || name == "stale" {
+			name += " record"
+		}
+		w.counts[name] += n
+	}
+	for _, row := range res.Account.Rows[1:] {
+		w.counts["stale record"] += row.Classes[checker.Stale]
+	}
 }
 
 // begin starts the first workers and waits for the topics they make.

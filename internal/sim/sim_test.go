@@ -12,7 +12,7 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "replay this seed only, with the instances' logs")
-	seedsFlag = flag.Int("seeds", 100, "how many seeds to run")
+	seedsFlag = flag.Int("seeds", 0, "how many seeds to run; 0: 100, or 25 with -short")
 	firstFlag = flag.Uint64("first", 1, "the first of them")
 )
 
@@ -21,8 +21,15 @@ func TestSeeds(t *testing.T) {
 		play1(t, *seedFlag, zaptest.NewLogger(t))
 		return
 	}
+	seeds := *seedsFlag
+	if seeds == 0 {
+		seeds = 100
+		if testing.Short() {
+			seeds = 25
+		}
+	}
 	total := Counts{}
-	for i := range *seedsFlag {
+	for i := range seeds {
 		seed := *firstFlag + uint64(i)
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			for k, n := range play1(t, seed, zap.NewNop()) {
@@ -30,8 +37,17 @@ func TestSeeds(t *testing.T) {
 			}
 		})
 	}
-	t.Logf("%d seeds: %v", *seedsFlag, total)
+	t.Logf("%d seeds: %v", seeds, total)
+	for _, must := range steps {
+		if total[must] == 0 && seeds >= 25 {
+			t.Errorf("in %d seeds there was not one %s: the simulation does not reach it any more", seeds, must)
+		}
+	}
 }
+
+// steps is what must happen in a set of seeds, or they prove less than they seem to.
+var steps = []string{"kill", "stop", "join", "cut", "heal", "zombie", "leader_move", "refuse", "rewind", "offsets_lost", "duplicate", "redriven",
+	"hop", "letter", "rerun", "takeover", "done", "dead", "discarded", "duplicate record", "stale record", "conflict", "expired"}
 
 func play1(t *testing.T, seed uint64, log *zap.Logger) (counts Counts) {
 	synctest.Test(t, func(t *testing.T) {

@@ -161,6 +161,9 @@ func (w *world) zombie(d time.Duration) {
 	}
 	k.frozen = true
 	w.fault(ledger.Cut, k.name, d.String())
+	if d > session {
+		w.counts["zombie"]++
+	}
 	k.host.freeze()
 	time.Sleep(d)
 	w.fault(ledger.Heal, k.name, "")
@@ -326,6 +329,9 @@ func (w *world) produceOne(p *producer.Producer, e enqueue) {
 			r.Headers = append(r.Headers, kgo.RecordHeader(h))
 		}
 	} else {
+		if e.life > 0 {
+			e.opts.Expires = time.Now().Add(e.life)
+		}
 		var err error
 		if r, _, err = p.Encode(e.args, &e.opts); err != nil {
 			w.errs = append(w.errs, err)

@@ -77,7 +77,7 @@ func (s *sim) small() bool {
 			if topic == primaryOf(topic) {
 				ways *= max(1, len(s.subscribers(topic)))
 			}
-			if ways > 1000 {
+			if ways > 4096 {
 				return false
 			}
 		}

@@ -58,6 +58,30 @@ func TestEqualMembers(t *testing.T) {
 	})
 }
 
+// TestDifferentMembers: members with different subscriptions and any distribution of the tasks among them to begin with.
+// Small groups, so that checkMoves can compare with all plans there are.
+func TestDifferentMembers(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		counts := map[string]int32{"T": rapid.Int32Range(1, 3).Draw(t, "T"), "U": rapid.Int32Range(1, 2).Draw(t, "U"), "V": 1}
+		s := newSim(t, counts)
+		for range rapid.IntRange(2, 4).Draw(t, "members") {
+			s.add("", rapid.SliceOfNDistinct(rapid.SampledFrom(keys(counts)), 1, -1, rapid.ID).Draw(t, "subs")...)
+		}
+		for _, topic := range keys(counts) {
+			for i := range counts[topic] {
+				owners := append(s.subscribers(topic), nil)
+				if m := rapid.SampledFrom(owners).Draw(t, "owner"); m != nil {
+					m.owned[partition{topic, i}], m.gen = true, s.gen
+				}
+			}
+		}
+		if !s.tally().clean || !s.small() {
+			t.Fatalf("the generator is wrong: checkMoves does not look at this group\n%v", s)
+		}
+		s.settle()
+	})
+}
+
 // TestHostileClaims: whatever members claim, one round gives nothing to two, nothing to who may not have it, and
 // nothing new of what another still claims. (round checks that.) Two rounds later all is well.
 func TestHostileClaims(t *testing.T) { rapid.Check(t, hostileClaims) }

@@ -180,6 +180,24 @@ func TestSingleRounds(t *testing.T) {
 			want: map[string]string{"a": "T:0,3 T.1:0,3", "b": "T:1,4 T.1:1,4"},
 		},
 		{
+			name:   "tasks of an unknown job topic count, but only others move",
+			counts: "U:2",
+			members: []participant{
+				{id: "a", subs: "T U", owns: "T:0,1,2,3 U:0,1", gen: 9},
+				{id: "b", subs: "T U"},
+			},
+			want: map[string]string{"a": "T:0,1,2,3"}, // U is on its way to b
+		},
+		{
+			name:   "tasks of an unknown job topic that nobody has count for nobody",
+			counts: "U:1",
+			members: []participant{
+				{id: "a", subs: "T U", owns: "T:1", gen: 9},
+				{id: "b", subs: "T U"},
+			},
+			want: map[string]string{"a": "T:1", "b": "U:0"},
+		},
+		{
 			name:   "a leader that does not know the tier leaves it where its tasks stay, and gives out no more of it",
 			counts: "T:3",
 			members: []participant{
@@ -241,12 +259,12 @@ func TestSingleRounds(t *testing.T) {
 		},
 		{
 			name:   "of equally loaded members, the one with fewer tasks of that job topic",
-			counts: "T:4 U:2",
+			counts: "T:3 U:2",
 			members: []participant{
 				{id: "a", subs: "T U", owns: "T:0,1", gen: 9},
 				{id: "b", subs: "T U", owns: "U:0,1", gen: 9},
 			},
-			want: map[string]string{"a": "T:0,1,2", "b": "T:3 U:0,1"},
+			want: map[string]string{"a": "T:0,1", "b": "T:2 U:0,1"},
 		},
 		{
 			name:   "several job topics are balanced together",
@@ -284,15 +302,16 @@ func TestSingleRounds(t *testing.T) {
 			want: map[string]string{"a": "T:0,1", "b": "T:3"}, // T-2 goes a->b, U-0 b->c
 		},
 		{
-			// a gives one of T to d and one of U to c, b likewise: four moves. Giving d three of T first would take five.
-			name:   "different subscriptions: no move that is taken back later",
-			counts: "T:6 U:2",
+			// V-0 to d is enough. Evening out one member after the other would take T-0 from c, too.
+			name:   "different subscriptions: no needless move",
+			counts: "T:2 U:2 V:1",
 			members: []participant{
-				{id: "a", subs: "T U", owns: "T:0,2,4 U:0", gen: 9},
-				{id: "b", subs: "T U", owns: "T:1,3,5 U:1", gen: 9},
-				{id: "c", subs: "U"}, {id: "d", subs: "T U"},
+				{id: "a", subs: "T"},
+				{id: "b", subs: "T U V", owns: "U:0 V:0", gen: 9},
+				{id: "c", subs: "T U", owns: "T:0 U:1", gen: 9},
+				{id: "d", subs: "V"},
 			},
-			want: map[string]string{"a": "T:0,2", "b": "T:1,3"},
+			want: map[string]string{"a": "T:1", "b": "U:0", "c": "T:0 U:1"},
 		},
 		{
 			name:   "claims on what does not exist are ignored",
@@ -315,6 +334,26 @@ func TestSingleRounds(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestEachJobTopicIsSpread: the members that come to one that had everything get their share of each job topic.
+func TestEachJobTopicIsSpread(t *testing.T) {
+	for members := 2; members <= 6; members++ {
+		s := newSim(t, map[string]int32{"T": 12, "U": 12, "V": 12})
+		s.add("", "T", "U", "V")
+		s.settle()
+		for len(s.members) < members {
+			s.add("", "T", "U", "V")
+		}
+		s.settle()
+		for _, m := range s.members {
+			for topic, ps := range byTopic(m.owned) {
+				if d := len(ps) - 12/members; d < -1 || d > 1 {
+					t.Errorf("of %d members one has %d of the 12 partitions of %s\n%v", members, len(ps), topic, s)
+				}
+			}
+		}
 	}
 }
 

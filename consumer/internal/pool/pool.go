@@ -7,6 +7,7 @@ import (
 
 	"github.com/waybill-dev/waybill/consumer/internal/task"
 	"github.com/waybill-dev/waybill/job"
+	"github.com/waybill-dev/waybill/processor"
 )
 
 // Gate is asked before each attempt: the context to run it under, or ok false when it must not start any more because its
@@ -140,22 +141,32 @@ func (w *worker) run() {
 	w.spent = time.Since(start)
 }
 
+// runSingles runs the batch one after the other in one call of processor.Serve, which is what makes an attempt cheap, and
+// hands outcomes back early when attempts take long.
 func (w *worker) runSingles(last time.Time) {
-	from := 0
-	for i, e := range w.batch {
-		if ctx, ok := w.p.gate(e); ok {
-			e.Outcome = e.Kind.Processor.Run(ctx, e.Message())
-		} else {
-			e.Outcome = cancelled
-		}
-		if i+1 == len(w.batch) {
-			break
+	from, at := 0, 0
+	finish := func(o job.Outcome) {
+		w.batch[at].Outcome = o
+		at++
+		if at == len(w.batch) {
+			return
 		}
 		if now := time.Now(); now.Sub(last) > deliverDue {
-			w.p.deliver(w.batch[from : i+1])
-			from, last = i+1, now
+			w.p.deliver(w.batch[from:at])
+			from, last = at, now
 		}
 	}
+	next := func() (processor.Attempt, bool) {
+		for at < len(w.batch) {
+			e := w.batch[at]
+			if ctx, ok := w.p.gate(e); ok {
+				return processor.Attempt{Context: ctx, Processor: e.Kind.Processor, Message: e.Message()}, true
+			}
+			finish(cancelled)
+		}
+		return processor.Attempt{}, false
+	}
+	processor.Serve(next, finish)
 	w.p.deliver(w.batch[from:])
 }
 

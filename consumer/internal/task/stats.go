@@ -19,7 +19,7 @@ type Stats struct {
 }
 
 // Settled is the sum of all ends.
-func (s *Stats) Settled() int64 {
+func (s Stats) Settled() int64 {
 	return s.Done + s.Hopped + s.Dead + s.Discarded + s.Expired + s.Duplicate + s.Stale + s.Conflict
 }
 
