@@ -203,7 +203,7 @@ func (c *check) second(j *job, l *letter) {
 			continue
 		}
 		switch {
-		case x.result() == ledger.Done:
+		case x.result() == ledger.Done && c.recorded(x):
 			j.double = true
 			c.broken(RuleI11, j, "both done and filed as a dead letter, and no fault before", x, l)
 			return

@@ -52,15 +52,19 @@ func (c *check) settles(x, again *call) bool {
 	case r == ledger.Cancelled:
 		return false
 	case r == ledger.Done:
-		// a first success from the job topic is not recorded under at_least_once: it settles its own record only
-		first := c.topics[x.Record.Topic].tier < 0
-		return !(first && c.kind(again.Kind).Guarantee == AtLeastOnce) || x.Record == again.Record
+		return c.recorded(x) || x.Record == again.Record
 	case x.Generation != again.Generation:
 		return x.Generation > again.Generation
 	case r == ledger.Dead || r == ledger.Discard:
 		return true
 	}
 	return x.Hop >= again.Hop
+}
+
+// recorded reports whether a success leaves a receipt: under at_least_once that of a record of the job topic does not, and
+// settles nothing but this record.
+func (c *check) recorded(x *call) bool {
+	return c.kind(x.Kind).Guarantee != AtLeastOnce || c.topics[x.Record.Topic].tier >= 0
 }
 
 // anyFault is a fault after x began, -1 if there is none: under at_least_once what stands above the frontier is run again

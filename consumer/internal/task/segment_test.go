@@ -174,9 +174,9 @@ func TestLaterOwnerAndNotAMember(t *testing.T) {
 	r.end("free/2", success)
 	r.lines = nil
 	r.p.settleDown()
-	r.said("drained", "late segment of epoch 3: free/2 done;", "!commit")
+	r.said("late segment of epoch 4: free/2 done;", "drained", "!commit")
 	r.end("free/3", success)
-	r.said("late segment of epoch 3: free/3 done;")
+	r.said("late segment of epoch 4: free/3 done;")
 	equal(t, "gone", r.p.m.Gone(), true)
 	equal(t, "idle", r.p.m.Idle(), true)
 }
@@ -242,6 +242,7 @@ func TestExpire(t *testing.T) {
 	r.p.settleDown()
 	equal(t, "receipts", r.p.m.Status().Receipts, 1)
 	r.folds[len(r.folds)-1].facts = nil // the fold of the test knows no window
+	clear(r.names)
 	r.p.m.Expire(time.Hour, r.now+int64(3*time.Hour))
 	equal(t, "receipts", r.p.m.Status().Receipts, 0)
 	r.main().start = 1

@@ -102,14 +102,14 @@ func TestPlanIsUsedUp(t *testing.T) {
 		r.end("free/1", job.Outcome{Verdict: job.VerdictRetry, Code: job.CodeDeadline, Text: "slow", Delay: 5 * time.Minute})
 		at := r.time().Add(5 * time.Minute)
 		again(r)
-		r.said("copy free/1 as hop 1", "copy free/1 hop 1 as hop 2", "attempts 1", "!run")
+		r.said("copy free/1 as hop 1", "copy free/1 hop 1 as hop 2 -> retry.2m delay 2m attempts 1", "!run free/1 hop")
 		x := r.write().write.Stamp
-		equal(t, "what is known of the failure", fmt.Sprint(x.Code, x.Text, x.First.IsZero()), "deadline slow false")
+		equal(t, "what is known of the failure", fmt.Sprintln(x.Code, x.Text, x.First.IsZero()), "deadline slow false\n")
 		for len(r.p.pool) == 0 {
 			again(r)
 		}
 		e := r.entry("free/1")
-		equal(t, "attempt", fmt.Sprint(e.env.Attempt, e.env.LastError, e.env.LastCode), "2 slow deadline")
+		equal(t, "attempt", fmt.Sprintln(e.env.Attempt, e.env.LastError, e.env.LastCode), "2 slow deadline\n")
 		if r.time().Before(at) || r.time().After(at.Add(5*time.Millisecond)) {
 			t.Errorf("run at %v, not at %v", r.time(), at)
 		}
