@@ -18,6 +18,8 @@ type host struct {
 	mu    sync.Mutex
 	dead  bool
 	thaw  chan struct{} // nil while the network flows
+	fuse  int           // messages until burnt is called; 0: no fuse
+	burnt func()
 	pairs map[*pair]struct{}
 	wg    sync.WaitGroup
 }
@@ -70,6 +72,30 @@ func (h *host) flowing(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// arm has f called instead of sending the n-th message from now on: a kill at that very effect.
+func (h *host) arm(n int, f func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fuse, h.burnt = n, f
+}
+
+// burn counts a message down and reports whether it must not be sent any more.
+func (h *host) burn() bool {
+	h.mu.Lock()
+	if h.fuse == 0 {
+		dead := h.dead
+		h.mu.Unlock()
+		return dead
+	}
+	h.fuse--
+	fire := h.fuse == 0
+	h.mu.Unlock()
+	if fire {
+		h.burnt()
+	}
+	return fire
 }
 
 func (h *host) freeze() {
@@ -177,6 +203,9 @@ func (h *host) send(p *pair) {
 		if b == nil {
 			<-p.more
 			continue
+		}
+		if h.burn() {
+			return
 		}
 		if _, err := p.far.Write(b); err != nil {
 			return

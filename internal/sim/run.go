@@ -113,7 +113,7 @@ func (w *world) attack() error {
 	if len(w.workers) == 0 {
 		return w.start()
 	}
-	switch w.rand.IntN(11) {
+	switch w.rand.IntN(14) {
 	case 0, 1:
 		w.kill()
 		if w.rand.IntN(3) > 0 {
@@ -141,6 +141,9 @@ func (w *world) attack() error {
 		return w.offsets(true)
 	case 10:
 		return w.duplicate()
+	case 11, 12, 13:
+		w.killAt(1 + w.rand.IntN(60))
+		return w.start()
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func TestSeeds(t *testing.T) {
 }
 
 // steps is what must happen in a set of seeds, or they prove less than they seem to.
-var steps = []string{"kill", "stop", "join", "cut", "heal", "zombie", "leader_move", "refuse", "rewind", "offsets_lost", "duplicate", "redriven",
+var steps = []string{"kill", "kill at an effect", "stop", "join", "cut", "heal", "zombie", "leader_move", "refuse", "rewind", "offsets_lost", "duplicate", "redriven",
 	"hop", "letter", "rerun", "takeover", "done", "dead", "discarded", "duplicate record", "stale record", "conflict", "expired"}
 
 func play1(t *testing.T, seed uint64, log *zap.Logger) (counts Counts) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -134,9 +135,38 @@ func (w *world) kill() {
 		}
 		time.Sleep(500 * time.Millisecond)
 	}
+	w.die(k)
+	w.counts["kill"]++
+	k.cancel()
+}
+
+func (w *world) die(k *worker) {
 	k.tap.Freeze()
-	w.fault(ledger.Kill, k.name, "")
+	w.driver.Record(ledger.Event{Type: ledger.Faulted, Fault: ledger.Kill, Target: k.name})
 	k.host.cut()
+}
+
+// killAt ends a worker at one of its next messages, before it leaves: between a produce and its commit, say.
+func (w *world) killAt(n int) {
+	k := w.workers[w.rand.IntN(len(w.workers))]
+	if k.c.Ready() != nil {
+		return
+	}
+	fired := make(chan struct{})
+	k.host.arm(n, func() {
+		w.die(k)
+		close(fired)
+	})
+	select {
+	case <-fired:
+		w.counts["kill at an effect"]++
+		w.counts["kill"]++
+	case <-time.After(20 * time.Second):
+		k.host.arm(0, nil)
+		return
+	}
+	w.workers = slices.DeleteFunc(w.workers, func(x *worker) bool { return x == k })
+	w.past = append(w.past, k)
 	k.cancel()
 }
 
