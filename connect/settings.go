@@ -42,7 +42,7 @@ type TLS struct {
 	// InsecureSkipVerify accepts any certificate: encrypted, but anybody may be at the other end. For tests.
 	InsecureSkipVerify bool
 	// Config takes the place of all fields above but Enabled, for what they cannot say. It is cloned.
-	Config *tls.Config `koanf:"-"`
+	Config *tls.Config `koanf:"-" json:"-"`
 }
 
 // SASL is how this program says who it is. The zero value says nothing. Without TLS, PLAIN sends the password readable.

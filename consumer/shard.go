@@ -21,7 +21,6 @@ type shard struct {
 	// below: the goroutine's own
 	handles map[*handle]struct{}
 	touched []*handle
-	leased  bool
 	expired int64
 }
 

@@ -99,9 +99,9 @@ func jobHeaders(e *job.Envelope, user bool) []job.Header {
 		m.Headers = nil
 	}
 	if e.Fault == "" {
-		return job.JobHeaders(nil, &m)
+		return job.ProducerHeaders(nil, &m)
 	}
-	headers := job.JobHeaders(nil, &job.Message{Kind: m.Kind, ID: m.ID, Headers: m.Headers})
+	headers := job.ProducerHeaders(nil, &job.Message{Kind: m.Kind, ID: m.ID, Headers: m.Headers})
 	var rec *kgo.Record
 	if user && e.As(&rec) && rec != nil {
 		for _, h := range rec.Headers {

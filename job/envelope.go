@@ -296,8 +296,8 @@ type Stamp struct {
 	Text     string
 }
 
-// JobHeaders appends the producer's headers of m to dst: kind, id and whatever else is set, then the user's own.
-func JobHeaders(dst []Header, m *Message) []Header {
+// ProducerHeaders appends the producer's headers of m to dst: kind, id and whatever else is set, then the user's own.
+func ProducerHeaders(dst []Header, m *Message) []Header {
 	add := func(name, value string) { dst = append(dst, Header{name, []byte(value)}) }
 	add(HeaderKind, m.Kind)
 	add(HeaderID, m.ID)
@@ -323,7 +323,7 @@ func JobHeaders(dst []Header, m *Message) []Header {
 func CopyHeaders(dst []Header, e *Envelope, s *Stamp) []Header {
 	producers := e.Message
 	producers.Kind, producers.At = e.WireKind, s.At
-	dst = JobHeaders(dst, &producers)
+	dst = ProducerHeaders(dst, &producers)
 	add := func(name, value string) { dst = append(dst, Header{name, []byte(value)}) }
 	add(HeaderHop, strconv.FormatUint(uint64(s.Hop), 10))
 	if s.Gen != 0 {

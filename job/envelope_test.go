@@ -76,10 +76,10 @@ func goldenMessage() Message {
 // Wire format (docs/wire.md): these texts never change.
 func TestHeadersGolden(t *testing.T) {
 	m := goldenMessage()
-	if got := lines(JobHeaders(nil, &m)); got != goldenJob {
-		t.Errorf("JobHeaders:\n%s\nwant\n%s", got, goldenJob)
+	if got := lines(ProducerHeaders(nil, &m)); got != goldenJob {
+		t.Errorf("ProducerHeaders:\n%s\nwant\n%s", got, goldenJob)
 	}
-	if got := lines(JobHeaders(nil, &Message{Kind: "k", ID: "i"})); got != "waybill-kind=k\nwaybill-id=i\n" {
+	if got := lines(ProducerHeaders(nil, &Message{Kind: "k", ID: "i"})); got != "waybill-kind=k\nwaybill-id=i\n" {
 		t.Errorf("the least: %s", got)
 	}
 	e := &Envelope{Message: m, WireKind: "mail.hello"} // Kind is the present name, the wire keeps the alias
@@ -96,8 +96,8 @@ func TestHeadersGolden(t *testing.T) {
 	if got := lines(CopyHeaders(nil, &Envelope{Message: Message{Kind: "n", ID: "i", At: instant}, WireKind: "k"}, &least)); got != want {
 		t.Errorf("the least copy, which drops At:\n%s\nwant\n%s", got, want)
 	}
-	if first := parse("a=b\n"); lines(JobHeaders(first, &Message{Kind: "k", ID: "i"})) != "a=b\nwaybill-kind=k\nwaybill-id=i\n" {
-		t.Error("JobHeaders does not append")
+	if first := parse("a=b\n"); lines(ProducerHeaders(first, &Message{Kind: "k", ID: "i"})) != "a=b\nwaybill-kind=k\nwaybill-id=i\n" {
+		t.Error("ProducerHeaders does not append")
 	}
 }
 

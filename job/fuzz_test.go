@@ -93,9 +93,9 @@ func FuzzDecodeJob(f *testing.F) {
 		}
 		// without a fault the producer's headers alone say the same again
 		again := new(Envelope)
-		Decode(again, raw, JobHeaders(nil, &e.Message), TrustJob, "")
+		Decode(again, raw, ProducerHeaders(nil, &e.Message), TrustJob, "")
 		if !reflect.DeepEqual(again, e) {
-			t.Fatalf("JobHeaders change the job:\n%+v\n%+v", e, again)
+			t.Fatalf("ProducerHeaders change the job:\n%+v\n%+v", e, again)
 		}
 	})
 }

@@ -46,7 +46,7 @@ func (c *clock) stop() {
 }
 
 // expired reports whether the attempt's own timeout ended the context. To be asked before stop.
-func (c *clock) expired() bool { return c.own && c.Err() == context.DeadlineExceeded }
+func (c *clock) expired() bool { return c.own && errors.Is(c.Err(), context.DeadlineExceeded) }
 
 // verdict marks err as that of an attempt past its deadline, if it is one. Panics and undecodable payloads stay what they are.
 func (c *clock) verdict(err error) error {

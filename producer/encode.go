@@ -77,7 +77,7 @@ func (p *Producer) compose(kind string, payload []byte, contentType string, give
 	if m.Key == nil {
 		m.Key = []byte(m.ID)
 	}
-	headers := job.JobHeaders(make([]job.Header, 0, 7+len(m.Headers)), &m)
+	headers := job.ProducerHeaders(make([]job.Header, 0, 7+len(m.Headers)), &m)
 	r := &kgo.Record{Topic: topic, Key: m.Key, Value: payload, Headers: make([]kgo.RecordHeader, len(headers))}
 	for i, h := range headers {
 		r.Headers[i] = kgo.RecordHeader{Key: h.Key, Value: bytes.Clone(h.Value)}

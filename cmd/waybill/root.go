@@ -2,16 +2,13 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/waybill-dev/waybill/connect"
-	"github.com/waybill-dev/waybill/consumer"
 )
 
 // app is what all commands share: the streams and the global flags.
@@ -64,7 +61,7 @@ the workers read. A flag wins over the environment, the environment over the fil
 	f.StringVar(&a.sasl.Mechanism, "sasl-mechanism", "", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
 	f.StringVar(&a.sasl.Username, "sasl-username", "", "user name")
 	f.StringVar(&a.sasl.PasswordFile, "sasl-password-file", "", "file of the password (or set WAYBILL_SASL_PASSWORD)")
-	root.AddCommand(demoCommand(a), demoWorkerCommand(a))
+	root.AddCommand(demoCommand(a), setupCommand(a), jobCommand(a), groupCommand(a), taskCommand(a), retryCommand(a), dlqCommand(a), demoWorkerCommand(a))
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see `%s --help`", err, c.CommandPath())
 	})
@@ -87,87 +84,21 @@ func noun(use, short string, verbs ...*cobra.Command) *cobra.Command {
 	return c
 }
 
-// config is what file, environment and flags say, in rising order of precedence.
-func (a *app) config() (consumer.Config, error) {
-	c, err := consumer.Load(a.file)
-	if err != nil {
-		return c, err
-	}
-	if len(a.brokers) > 0 {
-		c.Brokers = a.brokers
-	}
-	if a.group != "" {
-		c.Group = a.group
-	}
-	if a.topic != "" {
-		c.Topics, c.Foreign = []string{a.topic}, nil
-	}
-	a.secure(&c)
-	return c, nil
-}
-
-// secure lays the flags about TLS and SASL over c.
-func (a *app) secure(c *consumer.Config) {
-	set := func(to *string, from string) {
-		if from != "" {
-			*to = from
-		}
-	}
-	if a.tls != (connect.TLS{}) {
-		c.TLS.Enabled = true // naming a certificate asks for it
-	}
-	set(&c.TLS.CAFile, a.tls.CAFile)
-	set(&c.TLS.CertFile, a.tls.CertFile)
-	set(&c.TLS.KeyFile, a.tls.KeyFile)
-	set(&c.TLS.ServerName, a.tls.ServerName)
-	set(&c.SASL.Mechanism, a.sasl.Mechanism)
-	set(&c.SASL.Username, a.sasl.Username)
-	if a.sasl.PasswordFile != "" {
-		c.SASL.Password, c.SASL.PasswordFile = "", a.sasl.PasswordFile
-	}
-}
-
-func settings(c consumer.Config) connect.Settings {
-	return connect.Settings{Brokers: c.Brokers, ClientID: c.ClientID, TLS: c.TLS, SASL: c.SASL}
-}
-
-// target is one job topic of one group on one cluster: what most commands are about.
-type target struct {
-	cfg    consumer.Config
-	group  string
-	topics []string
-}
-
-// target requires a cluster and a group; the topics are those of the flag or of the settings.
-func (a *app) target(topics bool) (target, error) {
-	c, err := a.config()
-	if err != nil {
-		return target{}, err
-	}
-	var errs []error
-	if len(c.Brokers) == 0 {
-		errs = append(errs, errors.New("no broker is named; give --brokers host:port, or set WAYBILL_BROKERS"))
-	} else {
-		errs = append(errs, settings(c).Validate())
-	}
-	if c.Group == "" {
-		errs = append(errs, errors.New("no group is named; give --group, or set WAYBILL_CONSUMER_GROUP"))
-	}
-	t := target{cfg: c, group: c.Group, topics: slices.Clone(c.Topics)}
-	for _, f := range c.Foreign {
-		t.topics = append(t.topics, f.Name)
-	}
-	if topics && len(t.topics) == 0 {
-		errs = append(errs, errors.New("no job topic is named; give --topic, or set WAYBILL_CONSUMER_TOPICS"))
-	}
-	return t, errors.Join(errs...)
-}
-
 // printJSON prints one value on one line.
 func (a *app) printJSON(v any) error {
 	enc := json.NewEncoder(a.out)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
+}
+
+// show prints a table for people, or v as JSON.
+func (a *app) show(v any, people func(*table)) error {
+	if a.json {
+		return a.printJSON(v)
+	}
+	t := newTable(a.out)
+	people(t)
+	return t.flush()
 }
 
 // say writes a message for people to standard error.

@@ -185,16 +185,16 @@ func caseInvalid(s dedupe.Store) error {
 		{Offset: 1, Time: noon, Owner: &dedupe.Owner{}, Segment: &dedupe.Segment{Receipts: done(p.jobs[0])}},
 	} {
 		if got := s.Apply(&e); !errors.Is(got, dedupe.ErrInvalidEntry) {
-			err = errors.Join(err, fmt.Errorf("Apply of %+v: %v", e, got))
+			err = errors.Join(err, fmt.Errorf("Apply of %+v: %w", e, got))
 		}
 	}
 	nothing := dedupe.Segment{Receipts: []dedupe.Receipt{{Identity: p.jobs[0]}, {Identity: p.jobs[0], State: dedupe.Done + 1}}}
 	if got := s.Apply(&dedupe.Entry{Offset: 0, Time: noon, Segment: &nothing}); got != nil {
-		err = errors.Join(err, fmt.Errorf("Apply of a folded entry: %v", got))
+		err = errors.Join(err, fmt.Errorf("Apply of a folded entry: %w", got))
 	}
 	err = errors.Join(err, p.compare())
 	if got := s.Apply(&dedupe.Entry{Offset: 1, Time: noon, Segment: &nothing}); got != nil {
-		err = errors.Join(err, fmt.Errorf("Apply of receipts that say nothing: %v", got))
+		err = errors.Join(err, fmt.Errorf("Apply of receipts that say nothing: %w", got))
 	}
 	return errors.Join(err, want(s.Len(), 0, "jobs known"))
 }

@@ -43,6 +43,9 @@ func Check(in Input) *Result {
 		letterAt: make(map[ledger.Pos]*letter),
 		topics:   make(map[string]role),
 	}
+	if !in.Ended.IsZero() {
+		c.now = in.Ended.UnixNano()
+	}
 	if !c.roles() {
 		return c.res
 	}

@@ -2,6 +2,7 @@ package checker
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/waybill-dev/waybill/internal/ledger"
 )
@@ -192,23 +193,21 @@ func (c *check) carries(j *job, l *letter) {
 	c.broken(RuleLetter, j, fmt.Sprintf("the letter of generation %d carries a payload no record of it has", l.gen), l)
 }
 
-// second reports a letter of a job that was done, or goes on, in the same generation. Two owners may disagree after a
-// fault; without one a job has one ending.
+// second reports a letter of a job that was done, or goes on, in the same generation. Two owners may disagree where one of
+// them met a fault; otherwise a job has one ending.
 func (c *check) second(j *job, l *letter) {
-	if l.conflict {
+	if l.conflict || slices.ContainsFunc(j.calls, func(x *call) bool { return x.Generation == l.gen && c.troubled(x) }) {
 		return
 	}
 	for _, x := range j.calls {
-		if x.Generation != l.gen || !c.faultless(x.start) {
-			continue
-		}
 		switch {
+		case x.Generation != l.gen:
 		case x.result() == ledger.Done && c.recorded(x):
 			j.double = true
-			c.broken(RuleI11, j, "both done and filed as a dead letter, and no fault before", x, l)
+			c.broken(RuleI11, j, "both done and filed as a dead letter, and no fault excuses it", x, l)
 			return
 		case x.startT > l.time+int64(c.in.Timing.RerunWindow+c.in.Timing.Clock):
-			c.broken(RuleI6, j, "called after its generation was filed as a dead letter, and no fault before", x, l)
+			c.broken(RuleI6, j, "called after its generation was filed as a dead letter, and no fault excuses it", x, l)
 			return
 		}
 	}

@@ -11,11 +11,11 @@ import (
 // faults is what the driver did, by whom it befell. What a fault excuses:
 //
 //	kill                      calls it interrupted; reruns of what returned within RerunWindow before it
-//	stop, revoke              calls that outlived Drain: their overlap, and their rerun within RerunWindow
-//	pause, cut, lost,         overlaps with and reruns of calls that ended in it, until Lease after its end;
-//	broker_down (of everybody) pause, cut, lost also a fence that is behind
+//	stop, revoke              calls that outlived Drain: their overlap; their rerun, of a success within RerunWindow
+//	pause, cut, lost,         from its begin until Lease after its end: overlaps with and reruns of calls that touch it,
+//	broker_down (of everybody) of a success until RerunWindow after that; and a fence that is behind
 //	rewind                    the order of first starts in its partition; reruns of at_least_once
-//	any                       doubled copies and letters, reruns of at_least_once
+//	any                       doubled copies and letters (anywhere in the run), reruns of at_least_once
 type faults struct {
 	procs  map[string]*process
 	global []outage
@@ -137,26 +137,42 @@ func (c *check) excusesOverlap(early, late *call) bool {
 }
 
 // excusesRerun is the fault because of which what done settled may not have been known when again started; -1 if there
-// is none. done has returned.
+// is none. done has returned. A success is written also when it comes too late, so it is known soon after its process can
+// write again; any other result dies with the ownership it was made under.
 func (c *check) excusesRerun(done, again *call) (stat int) {
 	p, window := done.proc, int64(c.in.Timing.RerunWindow)
-	if p.killed && p.endT >= done.startT && p.endT-done.endT-c.silent(p, done.endT, p.endT) <= window {
+	if p.killed && c.unwritten(done, p.endT) {
 		return p.endStat
 	}
-	o := c.faults.during(p, done.startT, done.endT+window, func(o *outage) bool {
+	o := c.caught(done, func(o *outage) bool {
+		known := max(o.to, done.endT)
 		if o.graceful() {
-			return done.endT >= o.from+int64(c.in.Timing.Drain) && again.startT <= done.endT+window
+			known = done.endT
+			if done.endT < o.from+int64(c.in.Timing.Drain) {
+				return false // it returned in time to be settled
+			}
 		}
-		known := forever - window
-		if o.to < known {
-			known = max(o.to, done.endT)
-		}
-		return done.endT <= o.to && again.startT <= known+window
+		return done.result() != ledger.Done || known > forever-window || again.startT <= known+window
 	})
 	if o == nil {
 		return -1
 	}
 	return o.stat
+}
+
+// troubled reports whether a fault met the process of a call while it ran, or before what it settled was durable.
+func (c *check) troubled(x *call) bool {
+	return x.ret == nil || x.proc.killed && c.unwritten(x, x.proc.endT) || c.caught(x, func(*outage) bool { return true }) != nil
+}
+
+// caught is an outage of a call's process that satisfies ok and met the call, or what it settled before it was durable.
+func (c *check) caught(x *call, ok func(*outage) bool) *outage {
+	return c.faults.during(x.proc, x.startT, forever, func(o *outage) bool { return c.unwritten(x, o.from) && ok(o) })
+}
+
+// unwritten reports whether what a call settled may not have been durable by a time.
+func (c *check) unwritten(x *call, by int64) bool {
+	return by-x.endT-c.silent(x.proc, x.endT, by) <= int64(c.in.Timing.RerunWindow)
 }
 
 // silent is for how long of from..to the process could not write.

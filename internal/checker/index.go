@@ -152,8 +152,7 @@ func (c *check) file(topic int, l *letter, key, kind, id string) {
 	var j *job
 	if origin := c.byPos[l.origin]; origin != nil && origin.tier < 0 {
 		j = origin.job
-		// in generation 0 only a record of the job topic can carry another payload than the accepted one
-		l.conflict = l.gen == 0 && origin.digest != j.records[0].digest
+		l.conflict = c.conflicts(l, origin)
 	} else {
 		j = c.find(place{topic, l.origin.Partition}, kind, key, id)
 	}
@@ -162,4 +161,22 @@ func (c *check) file(topic int, l *letter, key, kind, id string) {
 		return
 	}
 	j.letters = append(j.letters, l)
+}
+
+// conflicts reports whether a letter files a second payload of an identity. In generation 0 only a record of the job topic
+// can carry another payload than the accepted one; which one that is only the engine knows where first successes are not
+// recorded.
+func (c *check) conflicts(l *letter, origin *record) bool {
+	const code = "conflict" // of the wire format
+	if l.gen > 0 {
+		return false
+	}
+	accepted := origin.job.records[0]
+	if l.code == code {
+		if !slices.ContainsFunc(origin.job.records, func(r *record) bool { return r.digest != origin.digest }) {
+			c.broken(RuleLetter, origin.job, "filed as a conflict, and no record of it has another payload", l, origin)
+		}
+		return true
+	}
+	return origin.digest != accepted.digest && c.kind(origin.job.kind).Guarantee != AtLeastOnce
 }

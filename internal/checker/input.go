@@ -106,6 +106,8 @@ type Input struct {
 	Jobs []JobTopic
 	// Kinds is by name; a kind that is absent is EffectivelyOnce with attempts unchecked.
 	Kinds map[string]Kind
+	// Ended is when the topics were read; jobs that expire later have not. The latest instant in the input where zero.
+	Ended time.Time
 	// Quiesced says the run ended idle: every queue was drained, so nothing may be waiting.
 	Quiesced bool
 	// DedupingDownstream says the fake downstream refuses a repeated idempotency key, so a second effect is a fault of it.

@@ -209,6 +209,10 @@ func TestMutations(t *testing.T) {
 			m.header(at, "origin", "jobs/0/99/0")
 			m.header(at, "id", "ghost")
 		}, "I11 I14 intent letter"},
+		{"a conflict with nothing", func(m *mutant) {
+			at := m.letter(m.dead)
+			m.header(at, "error", "conflict: with what?")
+		}, "I11 I14 intent letter"},
 		{"a job is filed twice without a fault", func(m *mutant) { m.noKill(); m.file(650, m.dead, 0, 2, "dead") }, "letter"},
 		{"a done job is filed without a fault", func(m *mutant) { m.noKill(); m.file(650, m.plain, 0, 1, "dead") }, "I11"},
 		{"a dead job is called in its tier", func(m *mutant) {

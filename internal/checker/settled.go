@@ -147,7 +147,9 @@ func (c *check) classOf(j *job, rec *record, first bool) Class {
 	if first {
 		return j.final
 	}
+	same := rec.digest == j.records[0].digest
 	if c.kind(j.kind).Guarantee == AtLeastOnce {
+		same = slices.ContainsFunc(j.records, func(o *record) bool { return o != rec && o.digest == rec.digest }) // any may be the accepted one
 		if class := c.ownLife(j, rec); class != "" {
 			return class
 		}
@@ -155,7 +157,7 @@ func (c *check) classOf(j *job, rec *record, first bool) Class {
 	switch {
 	case !rec.consumed:
 		return Waiting
-	case rec.digest == j.records[0].digest:
+	case same:
 		return Duplicate
 	case slices.ContainsFunc(j.letters, func(l *letter) bool { return l.conflict && l.digest == rec.digest || l.origin == rec.pos }):
 		return Conflict

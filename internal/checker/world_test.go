@@ -25,6 +25,7 @@ type world struct {
 	named  int
 	down   int // the broker is down until then; 0: it is up
 	fault  map[ledger.Fault]bool
+	bug    string // a rule this engine breaks; empty: none
 }
 
 type made struct {
@@ -94,7 +95,7 @@ type task struct {
 
 const (
 	tick  = 10
-	drain = 20
+	drain = 6
 	lease = 60
 )
 
@@ -133,6 +134,7 @@ func (w *world) spawn() *worker {
 
 // finish lets the world run until it is idle, or until a time, and reports whether it is idle.
 func (w *world) finish(until int) bool {
+	defer func() { w.in.Ended = ms(w.now) }()
 	for w.now < until {
 		w.now++
 		if w.left > 0 && w.chance(60) {
@@ -218,7 +220,7 @@ func (w *world) flush(t *task) {
 	for i, log := range t.logs {
 		frontier := int64(-1)
 		for _, h := range log {
-			if h.state == settled {
+			if h.state == settled || h.state == runs && w.bug == "commits what runs" {
 				h.state = durable
 			}
 			if h.state != durable && frontier < 0 {
@@ -240,9 +242,16 @@ func stale(h *held, r receipt) bool {
 	return r.done || h.gen < r.gen || h.gen == r.gen && (r.final || h.hop < r.hop)
 }
 
+func conflicts(h *held, r receipt) bool {
+	return h.tier < 0 && r.known && r.gen == 0 && r.digest != h.payload
+}
+
 // merge joins a fact into the store, to be durable with the next tick.
-func (t *task) merge(h *held, f func(*receipt)) {
+func (w *world) merge(t *task, h *held, f func(*receipt)) {
 	r := t.store[idOf(h)]
+	if w.bug == "forgets receipts" && w.chance(30) {
+		return
+	}
 	if !r.known {
 		r = receipt{known: true, digest: h.payload, origin: originOf(h), key: h.key, strict: strings.HasPrefix(h.kind, "strict")}
 	}
@@ -272,20 +281,31 @@ func (w *world) decide(t *task) {
 	for i := range t.logs {
 		for k := 0; k < len(t.logs[i]); k++ { // hops append
 			h := t.logs[i][k]
+			if i == 0 && w.bug == "starts out of order" {
+				h = t.logs[0][len(t.logs[0])-1-k]
+			}
 			if h.state != waits || h.due > w.now {
 				continue
 			}
 			lane := laneOf(h)
 			at, waiting := first[lane]
-			inTurn := !waiting || h.tier >= 0 && !(strings.HasPrefix(lane, "strict") && h.gen == 0 && at < originOf(h))
-			if blocked[idOf(h)] || !inTurn || t.busy(h, lane) || t.behind(h) {
+			if w.bug == "overlaps keys" && h.tier >= 0 {
+				lane = idOf(h)
+			}
+			inTurn := !waiting || w.bug == "starts out of order" || h.tier >= 0 && !(strings.HasPrefix(lane, "strict") && h.gen == 0 && at < originOf(h))
+			if r := t.store[idOf(h)]; (stale(h, r) || conflicts(h, r)) && !t.busy(h, "") && w.bug != "runs what is stale" {
+				w.admit(t, h) // whoever is before it in its lane: it will not run
+				continue
+			}
+			if !blocked[idOf(h)] && inTurn && !t.busy(h, lane) && !t.behind(h) {
+				w.admit(t, h)
+			}
+			if h.state == waits {
 				blocked[idOf(h)] = true
 				if h.tier < 0 && !waiting {
 					first[lane] = h.pos.Offset
 				}
-				continue
 			}
-			w.admit(t, h)
 		}
 	}
 }
@@ -323,17 +343,17 @@ func (w *world) admit(t *task, h *held) {
 	r := t.store[idOf(h)]
 	mark := [2]int{h.gen + 1, h.hop}
 	switch {
-	case h.tier < 0 && r.known && r.gen == 0 && r.digest != h.payload:
+	case conflicts(h, r):
 		if w.down > 0 {
 			return
 		}
 		w.file(w.now, h.pos, 0, 0, "conflict")
 		h.state = settled
-	case stale(h, r):
+	case stale(h, r) && w.bug != "runs what is stale":
 		h.state = settled
 	case h.expires > 0 && h.expires <= w.now:
 		h.state = settled
-		t.merge(h, func(r *receipt) { r.final = true })
+		w.merge(t, h, func(r *receipt) { r.final = true })
 	case w.down > 0 && (h.kind == "key.amo" || h.at > w.now):
 	case r.started == mark:
 		w.dead(t, h, h.attempts, "outcome_unknown")
@@ -342,8 +362,8 @@ func (w *world) admit(t *task, h *held) {
 	case w.down == 0 && !strings.HasPrefix(h.kind, "strict") && w.chance(2):
 		w.copy(t, h, h.attempts, 5)
 	default:
-		if h.kind == "key.amo" {
-			t.merge(h, func(r *receipt) { r.started = mark })
+		if h.kind == "key.amo" && w.bug != "marks nothing" {
+			w.merge(t, h, func(r *receipt) { r.started = mark })
 			t.saved[idOf(h)] = t.store[idOf(h)]
 		}
 		h.state = runs
@@ -354,15 +374,29 @@ func (w *world) admit(t *task, h *held) {
 
 // copy hops a record into a tier and settles it.
 func (w *world) copy(t *task, h *held, attempts, delay int) {
-	tier := w.rng.IntN(2)
+	tier, hop := w.rng.IntN(2), h.hop+1
 	delay = min(delay, tierShort)
-	w.read(w.hop(w.now, tier, h.origin, h.gen, h.hop+1, attempts, delay), tier, delay)
+	if w.bug == "skips a hop" {
+		hop++
+	}
+	if w.bug != "loses copies" || w.chance(80) {
+		pos := w.hop(w.now, tier, h.origin, h.gen, hop, attempts, delay)
+		if w.bug == "runs early" {
+			delay /= 2
+		}
+		w.read(pos, tier, delay)
+	}
+	if w.bug == "copies twice" {
+		w.read(w.hop(w.now, tier, h.origin, h.gen, hop, attempts, delay), tier, delay)
+	}
 	h.state = settled
-	t.merge(h, func(r *receipt) { r.join(receipt{gen: h.gen, hop: h.hop + 1}) })
+	w.merge(t, h, func(r *receipt) { r.join(receipt{gen: h.gen, hop: h.hop + 1}) })
 }
 
 func (w *world) dead(t *task, h *held, attempts int, code string) {
-	w.file(w.now, h.origin, h.gen, attempts, code)
+	if w.bug != "files nothing" {
+		w.file(w.now, h.origin, h.gen, attempts, code)
+	}
 	h.state = settled
-	t.merge(h, func(r *receipt) { r.join(receipt{gen: h.gen, final: true}) })
+	w.merge(t, h, func(r *receipt) { r.join(receipt{gen: h.gen, final: true}) })
 }

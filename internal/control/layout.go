@@ -2,6 +2,7 @@ package control
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -20,7 +21,12 @@ const layoutVersion = 1
 type Layout struct {
 	Version int              `json:"version"`
 	Topics  map[string]Topic `json:"topics"`
+	split   bool             // see Split
 }
+
+// Split reports whether the newest record of the topic that a layout was read from says less than older ones do: two
+// writers met, and the later died before it noticed. Compaction will take the older ones, so it is to be written again.
+func (l Layout) Split() bool { return l.split }
 
 // Topic is one job topic in the layout.
 type Topic struct {
@@ -37,7 +43,7 @@ func (l Layout) Tiers(topic string) []time.Duration {
 		}
 	}
 	slices.Sort(out)
-	return out
+	return slices.Compact(out)
 }
 
 // Add puts a topic with its partition count and tiers into the layout and reports whether that changed anything.
@@ -91,10 +97,16 @@ func DecodeLayout(value []byte) (Layout, error) {
 	if err := json.Unmarshal(value, &l); err != nil {
 		return Layout{}, fmt.Errorf("the layout record is not JSON: %w", err)
 	}
+	if l.Version < 1 {
+		return Layout{}, errors.New("the layout record names no version")
+	}
 	if l.Version > layoutVersion {
 		return Layout{}, fmt.Errorf("the layout has version %d, this program reads up to %d: upgrade it", l.Version, layoutVersion)
 	}
 	for name, t := range l.Topics {
+		if t.Partitions < 1 {
+			return Layout{}, fmt.Errorf("the layout of topic %q: it has %d partitions", name, t.Partitions)
+		}
 		for _, text := range t.Tiers {
 			if _, err := retrytopics.ParseTier(text); err != nil {
 				return Layout{}, fmt.Errorf("the layout of topic %q: %w", name, err)

@@ -325,7 +325,9 @@ func (s *story) idle(ctx context.Context) error {
 }
 
 // dead opens the dead letters.
-func (s *story) dead() (*dlq.Client, error) { return dlq.Open(s.stage.opts, s.stage.topic, s.stage.group) }
+func (s *story) dead() (*dlq.Client, error) {
+	return dlq.Open(s.stage.opts, s.stage.topic, s.stage.group)
+}
 
 // letters tells what waits in the dead letters, one line a cause.
 func (s *story) letters(ctx context.Context) error {

@@ -42,7 +42,7 @@ func (r *Reader) Next() (Event, error) {
 	for {
 		b, err := r.readLine()
 		whole := err == nil
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return Event{}, err
 		}
 		if len(bytes.TrimSpace(b)) == 0 {
@@ -104,7 +104,7 @@ func ReadAll(in io.Reader) ([]Event, error) {
 		switch {
 		case err == nil:
 			events = append(events, e)
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return events, errors.Join(errs...)
 		case errors.As(err, &bad):
 			errs = append(errs, err)

@@ -20,11 +20,11 @@ func number(s string) (int64, bool) {
 	return n, err == nil
 }
 
-// Look asks a cluster for the topics a group needs; those that do not exist are left out.
-func Look(ctx context.Context, adm *kadm.Client, w Want) (Have, error) {
+// Look asks a cluster for the topics a group needs and those of tiers it had; those that do not exist are left out.
+func Look(ctx context.Context, adm *kadm.Client, w Want, layout control.Layout) (Have, error) {
 	names := []string{retrytopics.ControlTopic(w.Group), retrytopics.StatusTopic(w.Group), retrytopics.AuditTopic(w.Group)}
 	for _, t := range w.Topics {
-		names = append(append(names, t.Name), retrytopics.EngineTopics(t.Name, w.Group, w.Tiers)...)
+		names = append(append(names, t.Name), retrytopics.EngineTopics(t.Name, w.Group, allTiers(w.Tiers, layout.Tiers(t.Name)))...)
 	}
 	topics, err := adm.ListTopics(ctx, names...)
 	if err != nil {
@@ -55,6 +55,10 @@ func Look(ctx context.Context, adm *kadm.Client, w Want) (Have, error) {
 		return nil, fmt.Errorf("describe topics: %w", err)
 	}
 	for _, rc := range configs {
+		if errors.Is(rc.Err, kerr.UnknownTopicOrPartition) { // the client's or a broker's metadata were behind a deletion
+			delete(have, rc.Name)
+			continue
+		}
 		if rc.Err != nil {
 			return nil, fmt.Errorf("describe topic %s (needs DESCRIBE_CONFIGS): %w", rc.Name, rc.Err)
 		}
@@ -65,17 +69,20 @@ func Look(ctx context.Context, adm *kadm.Client, w Want) (Have, error) {
 	return have, nil
 }
 
-// Plan says what differs. opts are for the client that reads the control topic.
+// Plan says what differs. opts are for the client that reads the control topic. Faults of w itself are an error, all at
+// once.
 func Plan(ctx context.Context, adm *kadm.Client, opts []kgo.Opt, w Want) (Report, error) {
-	have, err := Look(ctx, adm, w)
+	w = w.withDefaults()
+	if err := w.validate(); err != nil {
+		return Report{}, err
+	}
+	layout, err := control.ReadLayout(ctx, opts, w.Group)
 	if err != nil {
 		return Report{}, err
 	}
-	var layout control.Layout
-	if _, ok := have[retrytopics.ControlTopic(w.Group)]; ok {
-		if layout, err = control.ReadLayout(ctx, opts, w.Group); err != nil {
-			return Report{}, err
-		}
+	have, err := Look(ctx, adm, w, layout)
+	if err != nil {
+		return Report{}, err
 	}
 	return Compare(w, have, layout), nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/waybill-dev/waybill/internal/control"
 )
@@ -48,7 +49,7 @@ func (r Report) Err() error {
 
 // Compare is the pure part of a plan. layout is what the control topic says.
 func Compare(w Want, have Have, layout control.Layout) Report {
-	r := Report{group: w.Group}
+	r := Report{group: w.Group, layoutNew: layout.Split()}
 	r.Layout.Version, r.Layout.Topics = layout.Version, map[string]control.Topic{}
 	for name, t := range layout.Topics {
 		r.Layout.Topics[name] = control.Topic{Partitions: t.Partitions, Tiers: slices.Clone(t.Tiers)}
@@ -70,7 +71,7 @@ func Compare(w Want, have Have, layout control.Layout) Report {
 		if b, ok := number(have[t.Name].Configs["max.message.bytes"]); ok {
 			maxBytes = b
 		}
-		for _, s := range engineTopics(w, t, partitions, repl, maxBytes) {
+		for _, s := range engineTopics(w, t, layout.Tiers(t.Name), partitions, repl, maxBytes) {
 			r.compare(s, have)
 		}
 		r.layoutNew = r.Layout.Add(t.Name, partitions, w.Tiers) || r.layoutNew
@@ -87,6 +88,12 @@ func (r *Report) jobTopic(t TopicWant, have Have) (int32, int16) {
 	switch {
 	case ok:
 		r.Partitions += int(e.Partitions)
+		if strings.Contains(e.Configs["cleanup.policy"], "compact") {
+			r.differ(Warn, t.Name, "cleanup.policy", e.Configs["cleanup.policy"], "delete", "is compacted: of jobs with one key only the newest is kept; use cleanup.policy=delete for jobs")
+		}
+		if t.Replication > 0 {
+			return e.Partitions, int16(t.Replication)
+		}
 		return e.Partitions, e.Replication
 	case t.Partitions > 0:
 		repl := int16(t.Replication)
@@ -115,7 +122,9 @@ func (r *Report) differ(action Action, topic, what string, have, want any, forma
 func (r *Report) compare(s *spec, have Have) {
 	e, ok := have[s.name]
 	if !ok {
-		r.create(s)
+		if !s.optional {
+			r.create(s)
+		}
 		return
 	}
 	r.Partitions += int(e.Partitions)

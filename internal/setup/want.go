@@ -1,7 +1,10 @@
 package setup
 
 import (
+	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -12,8 +15,36 @@ import (
 type Want struct {
 	Group  string
 	Topics []TopicWant
-	Tiers  []time.Duration // that new copies go to
-	Window time.Duration   // how long receipts are remembered
+	Tiers  []time.Duration // that new copies go to; defaults to retrytopics.DefaultTiers
+	Window time.Duration   // how long receipts are remembered; defaults to 72 h
+}
+
+// withDefaults returns w with every unset field at its default.
+func (w Want) withDefaults() Want {
+	if len(w.Tiers) == 0 {
+		w.Tiers = retrytopics.DefaultTiers
+	}
+	if w.Window == 0 {
+		w.Window = 72 * time.Hour
+	}
+	return w
+}
+
+// validate returns every fault of w, joined.
+func (w Want) validate() error {
+	var errs []error
+	names := make([]string, len(w.Topics))
+	for i, t := range w.Topics {
+		names[i] = t.Name
+		if t.Partitions < 0 || t.Partitions > math.MaxInt32 || t.Replication < 0 || t.Replication > math.MaxInt16 {
+			errs = append(errs, fmt.Errorf("topic %q: %d partitions with %d replicas are not possible", t.Name, t.Partitions, t.Replication))
+		}
+	}
+	if w.Window < time.Minute {
+		errs = append(errs, fmt.Errorf("Window: %v is below a minute", w.Window))
+	}
+	_, err := retrytopics.NewPlan(w.Tiers)
+	return errors.Join(append(errs, err, retrytopics.CheckNames(w.Group, names, w.Tiers))...)
 }
 
 // TopicWant is a job topic.
@@ -57,6 +88,7 @@ type spec struct {
 	partitions  int32
 	replication int16
 	exact       bool // the partition count must be this
+	optional    bool // not created where it is missing
 	configs     []config
 }
 
@@ -89,31 +121,37 @@ func (c config) accepts(have string) bool {
 	return h <= w
 }
 
-// engineTopics is every topic Waybill keeps for one job topic (design section 3).
-func engineTopics(w Want, t TopicWant, partitions int32, replication int16, maxBytes int64) []*spec {
+// engineTopics is every topic Waybill keeps for one job topic (design section 3). Of the tiers it ever had, those that no
+// new copies go to are checked where they still exist.
+func engineTopics(w Want, t TopicWant, ever []time.Duration, partitions int32, replication int16, maxBytes int64) []*spec {
 	limit := config{"max.message.bytes", strconv.FormatInt(maxBytes+Spare, 10), atLeast}
 	stamp := config{"message.timestamp.type", "LogAppendTime", equal}
 	forever := config{"retention.ms", "-1", equal}
 	keep := config{"cleanup.policy", "delete", equal}
 	var out []*spec
-	for _, d := range w.Tiers {
-		out = append(out, &spec{retrytopics.TierTopic(t.Name, w.Group, d), partitions, replication, true,
-			[]config{keep, forever, {"retention.bytes", "-1", equal}, stamp, limit}})
+	held := []config{keep, forever, {"retention.bytes", "-1", equal}, stamp, limit}
+	for _, d := range allTiers(w.Tiers, ever) {
+		out = append(out, &spec{name: retrytopics.TierTopic(t.Name, w.Group, d), partitions: partitions, replication: replication, exact: true,
+			optional: !slices.Contains(w.Tiers, d), configs: held})
 	}
-	out = append(out, &spec{retrytopics.DeadLetterTopic(t.Name, w.Group), 1, replication, false,
-		[]config{keep, forever, {"retention.bytes", "-1", equal}, stamp, limit}})
-	return append(out, &spec{retrytopics.ReceiptTopic(t.Name, w.Group), partitions, replication, true, []config{keep,
+	out = append(out, &spec{name: retrytopics.DeadLetterTopic(t.Name, w.Group), partitions: 1, replication: replication, configs: held})
+	return append(out, &spec{name: retrytopics.ReceiptTopic(t.Name, w.Group), partitions: partitions, replication: replication, exact: true, configs: []config{keep,
 		{"retention.ms", millis(w.Window + receiptsSpare), atLeast}, {"retention.bytes", "-1", equal}, {"segment.ms", millis(w.Window / 8), atMost}, stamp,
 		{"max.message.bytes", strconv.FormatInt(max(maxBytes, 1<<20)+Spare, 10), atLeast}}})
+}
+
+// allTiers is the union of both, sorted.
+func allTiers(now, ever []time.Duration) []time.Duration {
+	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(now, ever))))
 }
 
 // groupTopics are the topics of the group as a whole.
 func groupTopics(group string, replication int16) []*spec {
 	compact := []config{{"cleanup.policy", "compact", equal}}
 	return []*spec{
-		{retrytopics.ControlTopic(group), 1, replication, true, compact},
-		{retrytopics.StatusTopic(group), 1, replication, true, compact},
-		{retrytopics.AuditTopic(group), 1, replication, false, []config{{"cleanup.policy", "delete", equal},
+		{name: retrytopics.ControlTopic(group), partitions: 1, replication: replication, exact: true, configs: compact},
+		{name: retrytopics.StatusTopic(group), partitions: 1, replication: replication, exact: true, configs: compact},
+		{name: retrytopics.AuditTopic(group), partitions: 1, replication: replication, configs: []config{{"cleanup.policy", "delete", equal},
 			{"retention.ms", millis(365 * 24 * time.Hour), atLeast}}},
 	}
 }

@@ -65,7 +65,8 @@ type worker struct {
 	tap    *ledger.Tap
 	c      *consumer.Consumer
 	cancel context.CancelFunc
-	done   chan error
+	ended  chan struct{} // closed when Run has returned err
+	err    error
 	frozen bool
 }
 
@@ -92,7 +93,7 @@ func (w *world) opts() []kgo.Opt {
 // start brings a new worker up.
 func (w *world) start() error {
 	w.born++
-	k := &worker{name: fmt.Sprintf("worker-%d", w.born), host: newHost(w.net), done: make(chan error, 1)}
+	k := &worker{name: fmt.Sprintf("worker-%d", w.born), host: newHost(w.net), ended: make(chan struct{})}
 	k.tap = w.rec.For(k.name)
 	c, err := consumer.New(consumer.Config{
 		Brokers: []string{"localhost:9092", "localhost:9093"}, Group: groupName, Mux: mux(k.tap),
@@ -107,7 +108,10 @@ func (w *world) start() error {
 	k.c = c
 	ctx, cancel := context.WithCancel(context.Background())
 	k.cancel = cancel
-	go func() { k.done <- c.Run(ctx) }()
+	go func() {
+		defer close(k.ended)
+		k.err = c.Run(ctx)
+	}()
 	w.workers = append(w.workers, k)
 	return nil
 }
@@ -176,10 +180,10 @@ func (w *world) stop() {
 	w.fault(ledger.Stop, k.name, "")
 	k.host.heal()
 	k.cancel()
-	if err := <-k.done; err != nil {
-		w.log.Warn("worker stopped", zap.String("worker", k.name), zap.Error(err))
+	<-k.ended
+	if k.err != nil {
+		w.log.Warn("worker stopped", zap.String("worker", k.name), zap.Error(k.err))
 	}
-	k.done <- nil
 	w.fault(ledger.Exit, k.name, "")
 }
 
@@ -321,7 +325,7 @@ func (w *world) close() {
 		w.stop()
 	}
 	for _, k := range w.past {
-		<-k.done
+		<-k.ended
 		k.host.cut()
 		k.host.wg.Wait()
 	}

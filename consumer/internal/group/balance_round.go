@@ -151,6 +151,9 @@ func (r *round) readTopics(primaryOf func(string) string) map[string]topicRef {
 	families := map[string][]string{} // job topic -> itself and its tiers
 	for name := range subscribers {
 		primary := primaryOf(name)
+		if primaryOf(primary) != primary {
+			primary = name // a tier of a tier: a job topic for us, or its family would be without one
+		}
 		families[primary] = append(families[primary], name)
 	}
 	refs := make(map[string]topicRef, len(subscribers))

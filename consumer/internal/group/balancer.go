@@ -39,6 +39,9 @@ const metadataVersion = 3
 // rolling deploy moves nothing: each owner gets the tier's partition of its own tasks when it learns of the tier.
 // Partitions of a tier beyond the job topic's count belong to no task and are assigned to nobody.
 //
+// A leader that does not know how many partitions a topic has, because its metadata lags or it may not describe the topic,
+// leaves that topic's partitions where they are and deals out no more of them.
+//
 // # Claims
 //
 // What a member says it owns is a claim, with the generation in which it last took part (KIP-792). The highest

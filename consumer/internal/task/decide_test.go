@@ -52,13 +52,13 @@ func TestDecide(t *testing.T) {
 			[]string{"letter keyed/1 attempts 0: conflict, conflict"}, func(s Stats) int64 { return s.Conflict }},
 		{"conflict with a running job waits for its end", func(r *rig) { r.give(msg("keyed", "1", "x"), other) }, []string{"run keyed/1", "!letter"}, func(s Stats) int64 { return s.Conflict + 1 }},
 		{"malformed", func(r *rig) {
-			h := job.JobHeaders(nil, &other)
+			h := job.ProducerHeaders(nil, &other)
 			r.append(r.main(), nil, nil, append(h, h[1]))
 			r.p.fetchAll()
 			r.p.settleDown()
 		}, []string{"letter keyed/01000000000000000000000000000000/0/0/1767225600000 attempts 0: malformed, malformed"}, func(s Stats) int64 { return s.Dead }},
 		{"malformed in a tier", func(r *rig) {
-			r.append(r.topics[1], nil, nil, job.JobHeaders(nil, &other))
+			r.append(r.topics[1], nil, nil, job.ProducerHeaders(nil, &other))
 			r.p.fetchAll()
 			r.p.settleDown()
 		}, []string{"letter keyed/02000000000000000000000000000000/0/0/1767225600000 attempts 0: malformed, malformed"}, func(s Stats) int64 { return s.Dead }},

@@ -87,6 +87,7 @@ type Machine struct {
 	again    []*Write // of those: waiting to be tried again
 	seq      uint64
 	pending  []dedupe.Receipt // settled since the last segment
+	usual    int              // receipts in the last segment
 	overlay  map[job.Identity]dedupe.Receipt
 	inFlight map[job.Identity]dedupe.Receipt // of the segment on the way
 	segment  *Segment

@@ -56,7 +56,7 @@ func (m *Machine) flush() {
 		seg.Frontiers = append(seg.Frontiers, dedupe.Frontier{Topic: id, Offset: at})
 	}
 	m.dirty = false
-	seg.Receipts, m.pending = m.pending, nil
+	seg.Receipts, m.pending, m.usual = m.pending, nil, len(m.pending)
 	m.overlay, m.inFlight = m.inFlight, m.overlay
 	m.segment = seg
 	m.Out.Segment = seg

@@ -214,6 +214,9 @@ func (m *Machine) receipt(e *Entry, s dedupe.State, hop uint32, burnt int, code 
 
 // record puts a receipt where it is seen at once and where the next segment takes it.
 func (m *Machine) record(r dedupe.Receipt) {
+	if m.pending == nil { // a segment is often as long as the one before
+		m.pending = make([]dedupe.Receipt, 0, min(m.usual, 1024))
+	}
 	m.pending = append(m.pending, r)
 	if old, ok := m.overlay[r.Identity]; ok {
 		r = dedupe.Join(old, r)

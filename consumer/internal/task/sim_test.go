@@ -216,7 +216,7 @@ func (s *sim) produceAny() {
 	case 5:
 		m.Version = 2
 	case 6: // malformed: two kinds
-		h := job.JobHeaders(nil, &m)
+		h := job.ProducerHeaders(nil, &m)
 		s.append(s.main(), m.Key, m.Payload, append(h, h[0]))
 		return
 	case 7: // foreign

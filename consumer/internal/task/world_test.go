@@ -135,7 +135,7 @@ func (w *world) time() time.Time { return time.Unix(0, w.now).UTC() }
 
 // produce appends a job to the job topic.
 func (w *world) produce(m job.Message) int64 {
-	return w.append(w.main(), m.Key, m.Payload, job.JobHeaders(nil, &m))
+	return w.append(w.main(), m.Key, m.Payload, job.ProducerHeaders(nil, &m))
 }
 
 // append adds a record with the broker's time, which is cut to milliseconds as Kafka's is.
