@@ -47,6 +47,14 @@ type Config struct {
 	Logger *zap.Logger `koanf:"-"`
 }
 
+// Load returns a Config with what a file (YAML, may be "") and the environment (WAYBILL_*) say under "producer" and about
+// the connection.
+func Load(path string) (Config, error) {
+	var c Config
+	err := connect.Load(path, "producer", &c)
+	return c, err
+}
+
 // WithDefaults returns c with every empty field at its default.
 func (c Config) WithDefaults() Config {
 	if c.ClientID == "" {

@@ -90,7 +90,7 @@ func (p *Producer) admitSlowly(ctx context.Context, f *flight, topic string, siz
 	switch {
 	case errors.Is(err, kgo.ErrClientClosed): // may come before the context knows
 		return fmt.Errorf("not sent: %w", ErrClosed)
-	case err != nil && ctx.Err() != nil && err != ctx.Err():
+	case err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()):
 		return fmt.Errorf("%w; the brokers: %w", notSent(ctx), err)
 	case err != nil && ctx.Err() != nil:
 		return notSent(ctx)

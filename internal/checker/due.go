@@ -26,26 +26,28 @@ func (c *check) due() {
 				early(x, rec.at.UnixNano(), "the `at` of its copy", rec)
 			}
 		}
-		if asked, by := askedFor(x); by != nil {
+		if asked, by := c.askedFor(x); by != nil {
 			early(x, asked, "its handler had asked for", by)
 		}
 	}
 }
 
-// askedFor is the earliest time allowed by those handlers that asked for a delay at the hop before x's. Append times are
+// askedFor is the earliest time allowed by those handlers that asked for a delay at the hop before x's, and whose request
+// this copy can follow: one appended before they returned is another owner's and knows nothing of it. Append times are
 // whole milliseconds, so one is given away.
-func askedFor(x *call) (due int64, by *call) {
-	if x.Hop == 0 {
+func (c *check) askedFor(x *call) (due int64, by *call) {
+	if x.Hop == 0 || x.rec == nil {
 		return 0, nil
 	}
+	grain := int64(time.Millisecond)
 	for _, o := range x.job.calls {
-		if o.end > x.start || o.Generation != x.Generation || o.Hop >= x.Hop {
+		if o.end > x.start || o.Generation != x.Generation || o.Hop >= x.Hop || x.rec.time+grain+int64(c.in.Timing.Clock) < o.endT {
 			continue
 		}
 		if r := o.result(); r != ledger.Retry && r != ledger.Snooze {
 			continue
 		}
-		at := o.endT + int64(o.ret.Delay) - int64(time.Millisecond)
+		at := o.endT + int64(o.ret.Delay) - grain
 		if by == nil || o.Hop > by.Hop || o.Hop == by.Hop && at < due {
 			due, by = at, o
 		}

@@ -110,7 +110,7 @@ type town struct {
 	down    bool // of Kafka, for new connections
 }
 
-func inTown(t *testing.T, script map[string]map[string][]answer, test func(*town)) {
+func inTown(t *testing.T, script map[string]map[string][]answer, test func(*testing.T, *town)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		n := &town{t: t, street: &street{began: time.Now(), script: script, seen: map[string][]received{}}}
@@ -120,7 +120,7 @@ func inTown(t *testing.T, script map[string]map[string][]answer, test func(*town
 		}
 		defer c.Close()
 		n.addrs = c.ListenAddrs()
-		test(n)
+		test(t, n)
 	})
 }
 
@@ -178,7 +178,7 @@ func (n *town) want(h http.Handler, path string, status int) {
 // post sends deliveries through the intake, one after the other, and wants a 202 for each.
 func (n *town) post(ids ...string) {
 	n.t.Helper()
-	p, err := producer.New(producer.Config{Brokers: n.addrs, Topic: "webhooks", Opts: n.opts()})
+	p, err := intake.NewProducer(producer.Config{Brokers: n.addrs, Topic: "webhooks", Opts: n.opts()})
 	if err != nil {
 		n.t.Fatal(err)
 	}
