@@ -17,10 +17,13 @@ import (
 func (c *Consumer) onAssigned(_ context.Context, cl *kgo.Client, added map[string][]int32) {
 	<-c.wired
 	cl.PauseFetchPartitions(added)
-	c.lease.renew(time.Now())
+	c.lease.begin()
 	member, generation := cl.GroupMetadata()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.stopping { // they stay paused until the group is left
+		return
+	}
 	c.joined.Store(true)
 	for topic, partitions := range added {
 		for _, p := range partitions {
@@ -31,9 +34,19 @@ func (c *Consumer) onAssigned(_ context.Context, cl *kgo.Client, added map[strin
 	}
 	for topic, partitions := range added {
 		t := c.topics[c.primaryOf(topic)]
+		if t == nil { // a leader of another configuration dealt out what we never asked for: paused is right
+			c.log.Error("assigned partitions of a topic that is not read here; they stay paused", zap.String("topic", topic))
+			continue
+		}
 		for _, p := range partitions {
 			c.begin(t, p, topic, member)
 		}
+	}
+	if c.cfg.StaticID != "" && !c.rebalanced {
+		// The broker hands a returning static member its old partitions and asks nobody to plan, so a changed subscription
+		// would go unseen.
+		c.rebalanced = true
+		cl.ForceRebalance()
 	}
 	c.share()
 	c.log.Info("assigned", zap.Int("tasks", len(c.handles)), zap.Int32("generation", generation), zap.Any("added", added))
@@ -150,6 +163,9 @@ func (c *Consumer) forget(lost map[string][]int32) (hs []*handle) {
 		t := c.topics[c.primaryOf(topic)]
 		for _, p := range partitions {
 			delete(c.assigned, commit.Partition{Topic: topic, Partition: p})
+			if t == nil {
+				continue
+			}
 			key := taskKey{t.name, p}
 			if h := c.handles[key]; h != nil {
 				delete(c.handles, key)
@@ -202,9 +218,9 @@ func (c *Consumer) drain(hs []*handle) {
 		h.attempts.Load().cancel()
 		c.owners.letGo(h)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), flushGrace)
 	defer cancel()
-	if err := c.commits.Flush(ctx); err != nil {
+	if err := c.commits.Flush(ctx, partsOf(hs)...); err != nil {
 		c.log.Warn("offsets were not committed before the tasks were let go; the log has them", zap.Error(err))
 	}
 	for _, h := range hs {

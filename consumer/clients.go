@@ -11,7 +11,6 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/waybill-dev/waybill/connect"
 	"github.com/waybill-dev/waybill/consumer/internal/commit"
 	"github.com/waybill-dev/waybill/consumer/internal/group"
 	"github.com/waybill-dev/waybill/dedupe"
@@ -51,7 +50,7 @@ func (c *Consumer) enter() (err error) {
 	c.commits = commit.New(commit.Config{Client: c.group, Group: c.cfg.Group, Committed: c.trimmer.committed,
 		TopicID: func(t string) [16]byte { return c.ids[t] },
 		Failed:  func(err error) { c.complain("commit", zap.Error(err)) }})
-	return connect.CheckOwned(c.group, ownedOpts(c.cfg))
+	return nil
 }
 
 // writerOpts: every record names its partition; nothing waits for others to fill a batch; a record that cannot be acked
@@ -117,14 +116,4 @@ func (c *Consumer) place(_ context.Context, at map[string]map[int32]kgo.Offset) 
 		}
 	}
 	return at, nil
-}
-
-// ownedOpts are the options a user must not set, because promises rest on them.
-func ownedOpts(cfg Config) []connect.Owned {
-	return []connect.Owned{
-		{Name: "ConsumerGroup", Option: kgo.ConsumerGroup, Want: []any{cfg.Group}, Instead: "set Config.Group"},
-		{Name: "SessionTimeout", Option: kgo.SessionTimeout, Want: []any{cfg.SessionTimeout}, Instead: "set Config.SessionTimeout"},
-		{Name: "RebalanceTimeout", Option: kgo.RebalanceTimeout, Want: []any{cfg.RebalanceTimeout}, Instead: "set Config.RebalanceTimeout"},
-		{Name: "FetchMaxWait", Option: kgo.FetchMaxWait, Want: []any{cfg.FetchWait}, Instead: "set Config.FetchWait"},
-	}
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/waybill-dev/waybill/retrytopics"
 )
 
-// SetupMode says what New does about topics that are missing or differ from the design.
+// SetupMode says what Run does about topics that are missing or differ from the design.
 type SetupMode uint8
 
 // The modes.
@@ -154,6 +154,17 @@ func (c Config) Validate() error {
 	add(len(c.topics()) == 0, "Topics: is empty; name at least one job topic")
 	add(c.Mux == nil, "Mux: is nil; register handlers on a processor.NewMux()")
 	add(c.Workers < 0, "Workers: %d is negative", c.Workers)
+	add(c.Partitions < 0, "Partitions: %d is negative", c.Partitions)
+	add(c.Replication < 0, "Replication: %d is negative; 0 is the brokers' default", c.Replication)
+	add(c.Setup > Create, "Setup: %d is no mode; use Verify or Create", c.Setup)
+	add(c.Start > Latest, "Start: %d is no start; use Earliest or Latest", c.Start)
+	for _, d := range []struct {
+		name string
+		v    time.Duration
+	}{{"KeepUnknown", c.KeepUnknown}, {"SessionTimeout", c.SessionTimeout}, {"RebalanceTimeout", c.RebalanceTimeout},
+		{"Heartbeat", c.Heartbeat}, {"DrainTimeout", c.DrainTimeout}, {"FetchWait", c.FetchWait}} {
+		add(d.v < 0, "%s: %v is negative", d.name, d.v)
+	}
 	for class, n := range c.Classes {
 		add(n <= 0, "Classes[%q]: %d workers; give it at least one", class, n)
 	}

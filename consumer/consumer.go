@@ -62,13 +62,13 @@ type Consumer struct {
 	draining atomic.Bool
 
 	writing context.Context // ends when nothing more is to be written
-	bg      sync.WaitGroup
-	bgCtx   context.Context
+	bg      background
 
-	mu       sync.Mutex
-	stopping bool
-	handles  map[taskKey]*handle
-	assigned map[commit.Partition]string // the member it was assigned to
+	mu         sync.Mutex
+	stopping   bool
+	rebalanced bool // a static member has asked for a plan once
+	handles    map[taskKey]*handle
+	assigned   map[commit.Partition]string // the member it was assigned to
 
 	complaints complaints
 }
@@ -85,7 +85,7 @@ func Run(ctx context.Context, cfg Config) error {
 // New checks the configuration and the mux; every fault is returned at once. It opens no connection.
 func New(cfg Config) (*Consumer, error) {
 	cfg = cfg.WithDefaults()
-	errs := []error{cfg.Validate()}
+	errs := []error{cfg.Validate(), checkOpts(cfg)}
 	var set *processor.Set
 	if cfg.Mux != nil {
 		var err error
@@ -149,6 +149,9 @@ func (c *Consumer) catalog(set *processor.Set) {
 
 // Run works until ctx ends, then drains: no new attempts, running ones get DrainTimeout, what is settled becomes durable,
 // offsets are committed, the group is left. It returns nil after a clean drain. It may be called once.
+//
+// A broker that is away keeps it for DrainTimeout and some ten seconds more, a handler that does not return when its context
+// is cancelled for as long as it likes: only the tasks do not wait for that one, others own them by then.
 func (c *Consumer) Run(ctx context.Context) error {
 	if c.ran.Swap(true) {
 		return errors.New("consumer: Run was called twice; make a new Consumer")
@@ -166,7 +169,7 @@ func (c *Consumer) work(ctx context.Context) error {
 	bg, stopBackground := context.WithCancel(context.Background())
 	defer stopWriting()
 	defer stopBackground()
-	c.writing, c.bgCtx = writing, bg
+	c.writing, c.bg.ctx = writing, bg
 	for range shardCount() {
 		c.shards = append(c.shards, newShard(c))
 	}
@@ -176,13 +179,14 @@ func (c *Consumer) work(ctx context.Context) error {
 	}
 	c.mu.Unlock()
 	if err := c.enter(); err != nil {
-		return errors.Join(fmt.Errorf("consumer: %w", err), c.end(nil, stopWriting, stopBackground))
+		return errors.Join(fmt.Errorf("consumer: %w", err), c.end(stopWriting, stopBackground))
 	}
-	c.goBackground(bg, c.commits.Run, c.fetch.run, c.prover.run, c.trimmer.run, c.alone.run)
+	for _, f := range []func(context.Context){c.commits.Run, c.fetch.run, c.prover.run, c.trimmer.run, c.alone.run} {
+		c.spawn(f)
+	}
 	polling, stopPolling := context.WithCancel(bg)
 	var poll sync.WaitGroup
-	poll.Add(1)
-	go func() { defer poll.Done(); c.poller.run(polling) }()
+	poll.Go(func() { c.poller.run(polling) })
 
 	<-ctx.Done()
 	c.log.Info("draining")
@@ -190,24 +194,37 @@ func (c *Consumer) work(ctx context.Context) error {
 	stopPolling()
 	poll.Wait()
 	c.stopAll()
-	return c.end(c.group, stopWriting, stopBackground)
+	return c.end(stopWriting, stopBackground)
 }
 
-// end closes the rooms in the order in which data flows.
-func (c *Consumer) end(group *kgo.Client, stop ...context.CancelFunc) error {
+// The steps of an end that depend on a broker get that long each.
+const (
+	flushGrace = 2 * time.Second
+	leaveGrace = 5 * time.Second
+)
+
+// end closes the rooms in the order in which data flows. The group is left first: what is drained is let go, and must not
+// wait for an attempt that does not return.
+func (c *Consumer) end(stop ...context.CancelFunc) error {
+	if c.group != nil {
+		leaving, cancel := context.WithTimeout(context.Background(), leaveGrace)
+		_ = c.group.LeaveGroupContext(leaving) // a static member stays. Else the broker finds out by the session timeout
+		cancel()
+		c.group.Close()
+	}
 	for _, p := range c.pools {
 		p.Close()
 	}
-	flush, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	for _, s := range c.shards {
+		s.settle() // late outcomes are on their way to the log
+	}
+	flush, cancel := context.WithTimeout(context.Background(), flushGrace)
 	err := c.writer.Flush(flush)
 	cancel()
-	if group != nil {
-		group.Close() // leaves the group, unless the member is static
-	}
 	for _, f := range stop {
 		f()
 	}
-	c.bg.Wait()
+	c.bg.join()
 	for _, s := range c.shards {
 		s.close()
 	}
@@ -217,29 +234,25 @@ func (c *Consumer) end(group *kgo.Client, stop ...context.CancelFunc) error {
 	return nil
 }
 
-// stopAll is a revoke of everything.
+// stopAll is a revoke of everything. The handles stay known until they are drained, so that a rebalance that comes
+// meanwhile waits for them too before it lets the partitions go.
 func (c *Consumer) stopAll() {
 	c.mu.Lock()
 	c.stopping = true
 	hs := make([]*handle, 0, len(c.handles))
-	for k, h := range c.handles {
+	for _, h := range c.handles {
 		hs = append(hs, h)
-		delete(c.handles, k)
 	}
 	c.mu.Unlock()
 	c.drain(hs)
 	c.fetch.release(partsOf(hs))
+	c.mu.Lock()
+	clear(c.handles)
+	c.mu.Unlock()
 }
 
-func (c *Consumer) goBackground(ctx context.Context, fs ...func(context.Context)) {
-	for _, f := range fs {
-		c.bg.Add(1)
-		go func() { defer c.bg.Done(); f(ctx) }()
-	}
-}
-
-// spawn runs f in the background until the instance ends.
-func (c *Consumer) spawn(f func(context.Context)) { c.goBackground(c.bgCtx, f) }
+// spawn runs f in the background until the instance ends; once it has, f is not run any more.
+func (c *Consumer) spawn(f func(context.Context)) { c.bg.run(f) }
 
 // later runs f after d, unless the instance ends before.
 func (c *Consumer) later(d time.Duration, f func()) {
@@ -248,6 +261,32 @@ func (c *Consumer) later(d time.Duration, f func()) {
 			f()
 		}
 	})
+}
+
+// background is the goroutines that end with the instance. Promises of the writing client may ask for one at any time,
+// while it is joined and afterwards too.
+type background struct {
+	ctx context.Context
+
+	mu     sync.Mutex
+	joined bool
+	wg     sync.WaitGroup
+}
+
+func (b *background) run(f func(context.Context)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.joined {
+		b.wg.Go(func() { f(b.ctx) })
+	}
+}
+
+// join waits for all that run; the caller has ended ctx. Nothing is started any more.
+func (b *background) join() {
+	b.mu.Lock()
+	b.joined = true
+	b.mu.Unlock()
+	b.wg.Wait()
 }
 
 // deliver hands outcomes back to the shards that own the entries.

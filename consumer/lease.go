@@ -7,36 +7,61 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// lease is this instance's own view of its membership: it lasts one session timeout from the start of the last heartbeat
-// that was answered. The broker counts from when that heartbeat arrived, so the lease ends first, and an instance that is
-// cut off stops before another is given its tasks (I12). It is a client hook.
+// lease is this instance's own view of its membership: it lasts one session timeout from the start of the last request of
+// the group that was answered. The broker counts from when that request arrived, so the lease ends first, and an instance
+// that is cut off stops before another is given its tasks (I12). It is a client hook; its methods are safe for concurrent use.
 type lease struct {
 	session time.Duration
-	until   atomic.Int64 // unix nanoseconds of the local clock; 0: no lease
+	until   atomic.Pointer[time.Time] // nil: no lease
+	synced  atomic.Pointer[time.Time] // when the last answered SyncGroup was sent
 }
 
 var _ kgo.HookBrokerE2E = (*lease)(nil)
 
-const heartbeatKey = 12 // the protocol's number of Heartbeat requests
+// The protocol's numbers of requests.
+const (
+	heartbeatKey = 12
+	syncKey      = 14
+)
 
 // OnBrokerE2E renews the lease. A transport without error is no proof (UNKNOWN_MEMBER_ID is also an answer): that ends the
 // lease through end.
 func (l *lease) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
-	if key == heartbeatKey && e2e.Err() == nil && l.until.Load() != 0 {
-		l.renew(time.Now().Add(-e2e.DurationE2E()))
+	if key != heartbeatKey && key != syncKey || e2e.Err() != nil {
+		return
+	}
+	sent := time.Now().Add(-e2e.DurationE2E())
+	if key == syncKey {
+		l.synced.Store(&sent)
+		return
+	}
+	l.renew(sent, false)
+}
+
+// begin gives the lease that an assignment brings: it counts from the SyncGroup that brought it, since the callback may
+// come late.
+func (l *lease) begin() {
+	if from := l.synced.Load(); from != nil {
+		l.renew(*from, true)
 	}
 }
 
-func (l *lease) renew(from time.Time) {
-	until := from.Add(l.session).UnixNano()
+// renew moves the end of the lease, never back. One that has ended is given anew by begin only.
+func (l *lease) renew(from time.Time, anew bool) {
+	until := from.Add(l.session)
 	for {
 		old := l.until.Load()
-		if old >= until || l.until.CompareAndSwap(old, until) {
+		if old == nil && !anew || old != nil && !old.Before(until) || l.until.CompareAndSwap(old, &until) {
 			return
 		}
 	}
 }
 
-func (l *lease) end() { l.until.Store(0) }
+func (l *lease) end() { l.until.Store(nil) }
 
-func (l *lease) valid() bool { return time.Now().UnixNano() < l.until.Load() }
+// valid compares both readings of the clock: the monotonic one stands still while a machine sleeps, the wall clock can be
+// set back.
+func (l *lease) valid() bool {
+	until, now := l.until.Load(), time.Now()
+	return until != nil && now.Before(*until) && now.Round(0).Before(until.Round(0))
+}

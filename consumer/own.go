@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -45,20 +46,13 @@ func (c *Consumer) own(h *handle) {
 // read feeds a span of the log to a machine, in the background, a few tasks at a time.
 func (c *Consumer) read(h *handle, span task.Span) {
 	c.spawn(func(ctx context.Context) {
-		select {
-		case c.restores <- struct{}{}:
-			defer func() { <-c.restores }()
-		case <-ctx.Done():
-			return
-		}
 		for !h.gone.Load() {
-			err := c.readOnce(ctx, h, span)
+			err := c.readInTurn(ctx, h, span)
 			if err == nil || ctx.Err() != nil {
 				return
 			}
-			var version *dedupe.VersionError
-			if errors.As(err, &version) || errors.Is(err, dedupe.ErrTruncated) {
-				c.log.Error("the receipt log cannot be read; the task stays paused", zap.String("task", h.name()), zap.Error(err))
+			if hopeless(err) {
+				c.log.Error("the receipt log cannot be read; the task stays paused (stopped)", zap.String("task", h.name()), zap.Error(err))
 				h.shard.post(h, func(m *task.Machine, now int64) { m.Hold(task.Stopped, true, now) })
 				return
 			}
@@ -68,6 +62,28 @@ func (c *Consumer) read(h *handle, span task.Span) {
 			}
 		}
 	})
+}
+
+// errStore is what a store said that could not take an entry.
+var errStore = errors.New("the receipt store failed")
+
+// hopeless reports whether reading the log again cannot help: only a newer program or an operator can.
+func hopeless(err error) bool {
+	var version *dedupe.VersionError
+	return errors.As(err, &version) || errors.Is(err, dedupe.ErrTruncated) || errors.Is(err, dedupe.ErrMalformed) ||
+		errors.Is(err, dedupe.ErrRecreated) || errors.Is(err, errStore)
+}
+
+// readInTurn reads when one of the few places is free, and gives it back between tries: a log whose leader is away must
+// not keep the others' from being read.
+func (c *Consumer) readInTurn(ctx context.Context, h *handle, span task.Span) error {
+	select {
+	case c.restores <- struct{}{}:
+		defer func() { <-c.restores }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return c.readOnce(ctx, h, span)
 }
 
 func (c *Consumer) readOnce(ctx context.Context, h *handle, span task.Span) error {
@@ -87,7 +103,11 @@ func (c *Consumer) readOnce(ctx context.Context, h *handle, span task.Span) erro
 	hand := func() {
 		entries := batch
 		batch = nil
-		h.shard.ask(h, func(m *task.Machine, now int64) { failed = errors.Join(failed, m.Entries(entries)) })
+		h.shard.ask(h, func(m *task.Machine, now int64) {
+			if err := m.Entries(entries); err != nil {
+				failed = fmt.Errorf("%w: %w", errStore, err)
+			}
+		})
 	}
 	err := c.reader.Read(ctx, h.topic.receipts, h.key.partition, span.From, span.To, func(e *dedupe.Entry) error {
 		if e.Owner != nil && e.Offset == span.To-1 && !h.ownedAt.IsZero() {

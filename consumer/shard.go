@@ -12,8 +12,8 @@ import (
 type shard struct {
 	c    *Consumer
 	wake chan struct{}
-	stop chan struct{}
-	wg   sync.WaitGroup
+	stop chan struct{} // closed to end the goroutine
+	end  chan struct{} // closed by it
 
 	mu    sync.Mutex
 	inbox []input
@@ -30,8 +30,7 @@ type input struct {
 }
 
 func newShard(c *Consumer) *shard {
-	s := &shard{c: c, wake: make(chan struct{}, 1), stop: make(chan struct{}), handles: map[*handle]struct{}{}}
-	s.wg.Add(1)
+	s := &shard{c: c, wake: make(chan struct{}, 1), stop: make(chan struct{}), end: make(chan struct{}), handles: map[*handle]struct{}{}}
 	go s.run()
 	return s
 }
@@ -47,27 +46,32 @@ func (s *shard) post(h *handle, apply func(m *task.Machine, now int64)) {
 	}
 }
 
-// ask posts an input and waits until it was applied, with its effects carried out.
+// ask posts an input and waits until it was applied, with its effects carried out, or the shard is closed; then it may
+// not have been applied, but never will be later.
 func (s *shard) ask(h *handle, apply func(m *task.Machine, now int64)) {
 	done := make(chan struct{})
 	s.post(h, func(m *task.Machine, now int64) { apply(m, now); s.post(h, func(*task.Machine, int64) { close(done) }) })
 	select {
 	case <-done:
-	case <-s.stop:
+	case <-s.end: // not stop: an input under way may still touch what the caller reads next
 	}
 }
 
-// close ends the goroutine; inputs posted later are ignored.
+// settle waits until everything posted before was applied, with its effects carried out.
+func (s *shard) settle() { s.ask(nil, func(*task.Machine, int64) {}) }
+
+// close ends the goroutine and joins it; inputs posted later are ignored.
 func (s *shard) close() {
 	close(s.stop)
-	s.wg.Wait()
+	<-s.end
 }
 
+// run serves the inbox, and ticks by the local clock: the corrected one may be set back, and a tick must not wait for that.
 func (s *shard) run() {
-	defer s.wg.Done()
+	defer close(s.end)
 	timer := time.NewTimer(s.c.cfg.Tick)
 	defer timer.Stop()
-	next := s.c.clock.now() + int64(s.c.cfg.Tick)
+	next := time.Now().Add(s.c.cfg.Tick)
 	for {
 		select {
 		case <-s.stop:
@@ -76,14 +80,13 @@ func (s *shard) run() {
 		case <-timer.C:
 		}
 		s.drainInbox()
-		now := s.c.clock.now()
-		if now >= next {
-			next = now + int64(s.c.cfg.Tick)
-			s.tick(now)
+		if local := time.Now(); local.Before(next) {
+			s.due(s.c.clock.now())
 		} else {
-			s.due(now)
+			next = local.Add(s.c.cfg.Tick)
+			s.tick(s.c.clock.now())
 		}
-		timer.Reset(time.Duration(max(0, s.nextWake(next)-s.c.clock.now())))
+		timer.Reset(s.nextWake(time.Until(next)))
 	}
 }
 
@@ -98,6 +101,10 @@ func (s *shard) drainInbox() {
 	now := s.c.clock.now()
 	for i := range inbox {
 		h := inbox[i].h
+		if h == nil { // settle
+			inbox[i].apply(nil, now)
+			continue
+		}
 		inbox[i].apply(h.m, now)
 		if len(s.touched) == 0 || s.touched[len(s.touched)-1] != h {
 			s.touched = append(s.touched, h)
@@ -157,13 +164,15 @@ func (s *shard) due(now int64) {
 	s.carryAll()
 }
 
-func (s *shard) nextWake(tick int64) int64 {
+// nextWake is how long to wait: until the tick, or until something is due before.
+func (s *shard) nextWake(tick time.Duration) time.Duration {
+	now := s.c.clock.now()
 	for h := range s.handles {
-		if at := h.m.NextDue(); at != 0 && at < tick {
-			tick = at
+		if at := h.m.NextDue(); at != 0 {
+			tick = min(tick, time.Duration(at-now))
 		}
 	}
-	return tick
+	return max(0, tick)
 }
 
 // carry does what a machine wants done.

@@ -146,9 +146,16 @@ func (c *Consumer) sizes(ctx context.Context) error {
 	return nil
 }
 
+// primaryOf is the job topic that a topic belongs to. Tiers are recognised by the shape of their names, not by the
+// configuration: during a rolling deploy the leader of the group may be an older instance that never heard of a new tier.
 func (c *Consumer) primaryOf(name string) string {
 	if t, ok := c.primary[name]; ok {
 		return t
+	}
+	for t := range c.topics {
+		if _, ok := retrytopics.TierOf(name, t, c.cfg.Group); ok {
+			return t
+		}
 	}
 	return name
 }

@@ -119,9 +119,35 @@ func split(seg *task.Segment) (out []*dedupe.Entry) {
 	}
 }
 
-// segment produces a segment and tells the machine where its records landed.
+// segment produces a segment and tells the machine where its records landed. The last record, which has the frontiers,
+// follows when all others are acked: were one of them refused and the last not, frontiers would be in force whose receipts
+// are nowhere (I3).
 func (c *Consumer) segment(h *handle, seg *task.Segment) {
 	entries := split(seg)
+	last := len(entries) - 1
+	answer := func(err error) {
+		h.shard.post(h, func(m *task.Machine, now int64) {
+			if err := m.SegmentAcked(seg, entries, err, now); err != nil {
+				c.log.Error("the receipt store failed; the task stays paused", zap.String("task", h.name()), zap.Error(err))
+				m.Hold(task.Stopped, true, now)
+			}
+		})
+	}
+	if last == 0 {
+		c.logEntries(h, entries, answer)
+		return
+	}
+	c.logEntries(h, entries[:last], func(err error) {
+		if err != nil {
+			answer(err)
+			return
+		}
+		c.logEntries(h, entries[last:], answer)
+	})
+}
+
+// logEntries produces entries in order and tells done when all are acked, with one of the errors if there are any.
+func (c *Consumer) logEntries(h *handle, entries []*dedupe.Entry, done func(error)) {
 	var left atomic.Int32
 	var failed atomic.Pointer[error]
 	left.Store(int32(len(entries)))
@@ -136,16 +162,10 @@ func (c *Consumer) segment(h *handle, seg *task.Segment) {
 			if left.Add(-1) > 0 {
 				return
 			}
-			var err2 error
 			if p := failed.Load(); p != nil {
-				err2 = *p
+				err = *p
 			}
-			h.shard.post(h, func(m *task.Machine, now int64) {
-				if err := m.SegmentAcked(seg, entries, err2, now); err != nil {
-					c.log.Error("the receipt store failed; the task stays paused", zap.String("task", h.name()), zap.Error(err))
-					m.Hold(task.Stopped, true, now)
-				}
-			})
+			done(err)
 		})
 	}
 }

@@ -281,7 +281,7 @@ func (s *transcript) seed() {
 	}
 	for i := range 3 {
 		e := envelope("email.welcome", fmt.Sprint("m", i), int64(i))
-		put(&kgo.Record{Topic: "emails", Partition: 1, Key: e.Key, Value: e.Payload}, job.JobHeaders(nil, &e.Message))
+		put(&kgo.Record{Topic: "emails", Partition: 1, Key: e.Key, Value: e.Payload}, job.ProducerHeaders(nil, &e.Message))
 	}
 	tier := retrytopics.TierTopic("emails", "mailer", 5*time.Second)
 	for i := range 2 {

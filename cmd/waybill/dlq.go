@@ -177,7 +177,7 @@ func dlqShowCommand(a *app) *cobra.Command {
 		Use:     "show LETTER",
 		Short:   "Print one letter whole",
 		Example: `  waybill dlq show 0/17 --brokers localhost:9092 --group mailer --topic emails`,
-		Args:    cobra.ExactArgs(1),
+		Args:    one("letter", "0/17"),
 		RunE:    func(c *cobra.Command, args []string) error { return a.dlqShow(c.Context(), args[0]) },
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"reflect"
 	"strings"
 	"time"
 
@@ -73,8 +74,14 @@ type redriveResult struct {
 	Letters []string `json:"letters"` // redriven, or to be redriven
 }
 
+// chooses reports whether any filter was given.
+func chooses(f dlq.Filter) bool { return !reflect.DeepEqual(f, dlq.Filter{}) }
+
 func (a *app) dlqRedrive(ctx context.Context, r redriveFlags, q dlq.Request) error {
 	q, err := r.complete(q)
+	if err == nil && !r.all && len(q.Refs) == 0 && !chooses(q.Filter) {
+		err = errors.New("nothing chooses letters: name some (waybill dlq list shows their names), give a filter, or --all")
+	}
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ JSON. Two jobs with the same kind, key and id are one job.`,
 		Example: `  waybill job enqueue email.welcome --topic emails --payload '{"user_id": "u1"}'
   waybill job enqueue report.build --topic reports --payload @report.json --key north --at 2026-01-31T09:00:00Z
   generate | waybill job enqueue image.resize --topic images --payload - --content-type application/octet-stream --at 10m`,
-		Args: cobra.ExactArgs(1),
+		Args: one("kind", "email.welcome"),
 		RunE: func(c *cobra.Command, args []string) error {
 			e.keyed = c.Flags().Changed("key")
 			return a.enqueue(c.Context(), args[0], e)

@@ -42,6 +42,7 @@ the workers read. A flag wins over the environment, the environment over the fil
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetIn(a.in)
 	root.SetOut(a.out)
@@ -89,6 +90,16 @@ func (a *app) printJSON(v any) error {
 	enc := json.NewEncoder(a.out)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
+}
+
+// one asks for exactly one argument, and says what it is.
+func one(what, example string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf("give one %s, such as %s; see `%s --help`", what, example, c.CommandPath())
+		}
+		return nil
+	}
 }
 
 // show prints a table for people, or v as JSON.

@@ -82,7 +82,9 @@ func (c *check) follows(j *job, rec *record, i int) {
 	if rec.hop > first && !c.trimmed(rec.place) {
 		c.broken(RuleCopy, j, fmt.Sprintf("hop %d of generation %d without hop %d", rec.hop, rec.gen, first), rec)
 	}
-	if before != nil && rec.attempt < before.attempt {
+	if before != nil && rec.attempt < before.attempt && !slices.ContainsFunc(j.copies[:i], func(o *record) bool {
+		return o.gen == rec.gen && o.hop == before.hop && o.attempt <= rec.attempt // of two copies of a hop either may be the one
+	}) {
 		c.broken(RuleAttempts, j, fmt.Sprintf("attempts fall from %d to %d from hop %d to %d", before.attempt, rec.attempt, before.hop, rec.hop), before, rec)
 	}
 	if rec.gen > 0 && rec.hop == 0 && rec.attempt != 0 {

@@ -33,8 +33,8 @@ func (c *check) due() {
 }
 
 // askedFor is the earliest time allowed by those handlers that asked for a delay at the hop before x's, and whose request
-// this copy can follow: one appended before they returned is another owner's and knows nothing of it. Append times are
-// whole milliseconds, so one is given away.
+// this copy must follow: one appended before they returned is another owner's and knows nothing of it. Where a fault met
+// one of them, nobody can tell from which the copy came. Append times are whole milliseconds, so one is given away.
 func (c *check) askedFor(x *call) (due int64, by *call) {
 	if x.Hop == 0 || x.rec == nil {
 		return 0, nil
@@ -44,8 +44,11 @@ func (c *check) askedFor(x *call) (due int64, by *call) {
 		if o.end > x.start || o.Generation != x.Generation || o.Hop >= x.Hop || x.rec.time+grain+int64(c.in.Timing.Clock) < o.endT {
 			continue
 		}
-		if r := o.result(); r != ledger.Retry && r != ledger.Snooze {
-			continue
+		if r := o.result(); r != ledger.Retry && r != ledger.Snooze && r != ledger.Panic {
+			continue // led to no hop
+		}
+		if c.troubled(o) {
+			return 0, nil
 		}
 		at := o.endT + int64(o.ret.Delay) - grain
 		if by == nil || o.Hop > by.Hop || o.Hop == by.Hop && at < due {

@@ -88,13 +88,21 @@ func (c *check) starts(l *lane, calls []*call) {
 			continue
 		}
 		if last != nil && x.Record.Offset < last.Record.Offset {
-			if !c.faults.rewind[ledger.Pos{Topic: x.Record.Topic, Partition: x.Record.Partition}] {
+			if !c.faults.rewind[ledger.Pos{Topic: x.Record.Topic, Partition: x.Record.Partition}] && !c.hadLeft(x, last) {
 				c.broken(RuleI5, x.job, fmt.Sprintf("first started after %s, which stands behind it in the log (%s)", last.job.id, l), last, x)
 			}
 			continue
 		}
 		last = x
 	}
+}
+
+// hadLeft reports whether x's record had hopped, uncalled, when last started; a fault can bring it back into a line that has
+// gone on.
+func (c *check) hadLeft(x, last *call) bool {
+	return !c.faultless(x.start) && slices.ContainsFunc(x.job.copies, func(r *record) bool {
+		return r.gen == 0 && r.time <= last.startT+int64(c.in.Timing.Clock)
+	})
 }
 
 // strict: with ByKeyStrict no job starts before every earlier one of its key that was ever called is final. Redriven jobs

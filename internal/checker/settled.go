@@ -188,6 +188,8 @@ func (c *check) ownLife(j *job, rec *record) Class {
 		return Dead
 	case slices.ContainsFunc(j.copies, func(r *record) bool { return from(r) && !r.consumed }):
 		return Waiting
+	case slices.ContainsFunc(j.copies, from) && j.final != Lost:
+		return Stale // its copy came behind the end another record had given the job
 	case !rec.expires.IsZero() && rec.expires.UnixNano() <= c.now:
 		return Expired
 	}

@@ -239,7 +239,7 @@ func (s *story) loss(ctx context.Context) error {
 	victim.kill()
 	<-victim.done
 	s.driver.Record(ledger.Event{Type: ledger.Faulted, Fault: ledger.Kill, Target: victim.name})
-	s.chapter("%s (pid %d) is killed in the middle of %d attempts; its tasks wait until its session of %v has ended", victim.name, victim.pid, running, session)
+	s.chapter("%s (pid %d) is killed at work (attempts running: %d); its tasks wait until its session of %v has ended", victim.name, victim.pid, running, session)
 	s.tellEnd(victim)
 	p, err := s.hire(1)
 	if err != nil {

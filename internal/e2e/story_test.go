@@ -75,8 +75,8 @@ func tell(t *testing.T, at place, jobs int) {
 	w1, w2, w3 := s.hire(), s.hire(), s.hire() // at the same time, so that they race to make the topics
 	s.settled(w1, w2, w3)
 	s.mark("three workers share %d tasks", partitions)
-	s.open(items(uint64(jobs), jobs))
 	burst := jobs * 4 / 10
+	s.open(items(uint64(jobs), jobs, jobs-burst))
 	s.load.rush.Store(int64(jobs / 10))
 	s.load.run(t.Context(), jobs-burst)
 	s.sent(jobs / 10)

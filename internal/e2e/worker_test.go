@@ -44,6 +44,9 @@ const (
 	perWorker = 32
 )
 
+// orphaned is the exit status of a worker whose parent is gone.
+const orphaned = 3
+
 var tiers = []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond, 3 * time.Second}
 
 // work is the whole life of a worker process: until SIGTERM, or until its parent is gone.
@@ -61,7 +64,7 @@ func work(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 	}
 	go func() { // not joined: it ends with the process, which it ends when the parent is gone
 		_, _ = io.Copy(io.Discard, lines)
-		os.Exit(3)
+		os.Exit(orphaned)
 	}()
 	book, err := ledger.Open(a.Ledger, a.Name)
 	if err != nil {

@@ -37,18 +37,19 @@ type Manager struct {
 	failed  func(error) // told of each failed request; may be nil
 	ok      func(Partition, int64)
 	every   time.Duration
+	wake    chan struct{}
 
-	mu    sync.Mutex
-	parts map[Partition]*held
-	dirty bool
-	idle  chan struct{} // closed while nothing is to be committed or in flight; nil means idle
-	wake  chan struct{}
+	mu     sync.Mutex
+	parts  map[Partition]*held
+	turned chan struct{} // closed when a round ends, and made anew
 }
 
+// held is one ownership of one partition.
 type held struct {
-	member string
-	want   int64
-	done   int64
+	member   string
+	want     int64
+	done     int64
+	released bool
 }
 
 // Config says how a Manager works.
@@ -67,7 +68,7 @@ func New(cfg Config) *Manager {
 		cfg.Retry = 250 * time.Millisecond
 	}
 	return &Manager{client: cfg.Client, group: cfg.Group, topicID: cfg.TopicID, failed: cfg.Failed, ok: cfg.Committed,
-		every: cfg.Retry, parts: map[Partition]*held{}, wake: make(chan struct{}, 1)}
+		every: cfg.Retry, parts: map[Partition]*held{}, wake: make(chan struct{}, 1), turned: make(chan struct{})}
 }
 
 // Hold begins an ownership of a partition by that member of the group.
@@ -77,13 +78,24 @@ func (m *Manager) Hold(p Partition, member string) {
 	m.parts[p] = &held{member: member, want: -1, done: -1}
 }
 
-// Release ends it: nothing of it is committed any more, save what a request in flight carries, for which Flush waits.
+// Release ends it: nothing of it is committed any more, save what a request in flight carries; Flush before it waits for
+// that too.
 func (m *Manager) Release(ps ...Partition) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, p := range ps {
-		delete(m.parts, p)
+		if h := m.parts[p]; h != nil {
+			h.released = true
+			delete(m.parts, p)
+		}
 	}
+	m.turn()
+}
+
+// turn lets those look again who wait for something to change. The caller holds m.mu.
+func (m *Manager) turn() {
+	close(m.turned)
+	m.turned = make(chan struct{})
 }
 
 // Set asks for an offset to be committed. It is ignored for a partition that is not held and below an earlier one.
@@ -95,29 +107,40 @@ func (m *Manager) Set(p Partition, offset int64) {
 		return
 	}
 	h.want = offset
-	m.dirty = true
-	if m.idle == nil {
-		m.idle = make(chan struct{})
-	}
 	select {
 	case m.wake <- struct{}{}:
 	default:
 	}
 }
 
-// Flush waits until everything asked for before is committed or given up, or ctx ends.
-func (m *Manager) Flush(ctx context.Context) error {
+// Flush waits until what was asked for these partitions is committed, or they are released, or the client is no longer
+// the member that held them, or ctx ends; only the last is an error. What is asked for others, or later, is not waited for.
+func (m *Manager) Flush(ctx context.Context, ps ...Partition) error {
+	want := map[*held]int64{}
 	m.mu.Lock()
-	idle := m.idle
-	m.mu.Unlock()
-	if idle == nil {
-		return nil
+	for _, p := range ps {
+		if h := m.parts[p]; h != nil {
+			want[h] = h.want
+		}
 	}
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	m.mu.Unlock()
+	for {
+		member, _ := m.client.GroupMetadata()
+		m.mu.Lock()
+		waiting := false
+		for h, at := range want {
+			waiting = waiting || h.done < at && !h.released && h.member == member
+		}
+		turned := m.turned
+		m.mu.Unlock()
+		if !waiting {
+			return nil
+		}
+		select {
+		case <-turned:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 
@@ -138,19 +161,24 @@ func (m *Manager) Run(ctx context.Context) {
 	}
 }
 
+// wish is one offset on its way to the group, and the ownership that asked for it.
+type wish struct {
+	by *held
+	at int64
+}
+
 // round sends one request and reports whether something is left that a later try may commit.
 func (m *Manager) round(ctx context.Context) (again bool) {
-	member, generation := m.client.GroupMetadata()
-	req, sent := m.request(member, generation)
+	req, sent := m.request(m.client.GroupMetadata())
 	if req == nil {
-		return m.settle(nil, nil)
+		return m.settle(nil)
 	}
 	resp, err := req.RequestWith(ctx, m.client)
 	if err != nil {
 		m.tell(fmt.Errorf("commit of %d partitions: %w", len(sent), err))
-		return m.settle(nil, nil)
+		return m.settle(nil)
 	}
-	good := map[Partition]int64{}
+	good := map[Partition]wish{}
 	for i := range resp.Topics {
 		t := &resp.Topics[i]
 		name := t.Topic
@@ -159,17 +187,19 @@ func (m *Manager) round(ctx context.Context) (again bool) {
 		}
 		for _, p := range t.Partitions {
 			at := Partition{name, p.Partition}
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				m.tell(fmt.Errorf("commit of %s/%d at %d: %w", name, p.Partition, sent[at], err))
-			} else if off, ok := sent[at]; ok {
-				good[at] = off
+			w, ok := sent[at]
+			switch err := kerr.ErrorForCode(p.ErrorCode); {
+			case err != nil:
+				m.tell(fmt.Errorf("commit of %s/%d at %d: %w", name, p.Partition, w.at, err))
+			case ok:
+				good[at] = w
 			}
 		}
 	}
-	return m.settle(good, sent)
+	return m.settle(good)
 }
 
-func (m *Manager) nameOf(id [16]byte, sent map[Partition]int64) string {
+func (m *Manager) nameOf(id [16]byte, sent map[Partition]wish) string {
 	for p := range sent {
 		if m.topicID(p.Topic) == id {
 			return p.Topic
@@ -184,24 +214,24 @@ func (m *Manager) tell(err error) {
 	}
 }
 
-// request gathers what may be committed under the client's present membership.
-func (m *Manager) request(member string, generation int32) (*kmsg.OffsetCommitRequest, map[Partition]int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.dirty = false
-	sent := map[Partition]int64{}
-	topics := map[string][]kmsg.OffsetCommitRequestTopicPartition{}
-	if member != "" && generation >= 0 { // an empty member would be accepted for an empty group
-		for p, h := range m.parts {
-			if h.want <= h.done || h.member != member {
-				continue
-			}
-			rp := kmsg.NewOffsetCommitRequestTopicPartition()
-			rp.Partition, rp.Offset, rp.Metadata = p.Partition, h.want, kmsg.StringPtr(Metadata)
-			topics[p.Topic] = append(topics[p.Topic], rp)
-			sent[p] = h.want
-		}
+// request gathers what may be committed under the client's present membership; nil when there is nothing.
+func (m *Manager) request(member string, generation int32) (*kmsg.OffsetCommitRequest, map[Partition]wish) {
+	if member == "" || generation < 0 { // an empty member would be accepted for an empty group
+		return nil, nil
 	}
+	sent := map[Partition]wish{}
+	topics := map[string][]kmsg.OffsetCommitRequestTopicPartition{}
+	m.mu.Lock()
+	for p, h := range m.parts {
+		if h.want <= h.done || h.member != member {
+			continue
+		}
+		rp := kmsg.NewOffsetCommitRequestTopicPartition()
+		rp.Partition, rp.Offset, rp.Metadata = p.Partition, h.want, kmsg.StringPtr(Metadata)
+		topics[p.Topic] = append(topics[p.Topic], rp)
+		sent[p] = wish{h, h.want}
+	}
+	m.mu.Unlock()
 	if len(sent) == 0 {
 		return nil, nil
 	}
@@ -215,25 +245,20 @@ func (m *Manager) request(member string, generation int32) (*kmsg.OffsetCommitRe
 	return req, sent
 }
 
-// settle notes what was committed. Flush is let go when nothing is left to commit for the present member.
-func (m *Manager) settle(good, sent map[Partition]int64) (again bool) {
+// settle notes what was committed, and reports whether something is left to commit for the present member.
+func (m *Manager) settle(good map[Partition]wish) (again bool) {
 	member, _ := m.client.GroupMetadata()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for p, off := range good {
-		if h := m.parts[p]; h != nil && off > h.done {
-			h.done = off
-			if m.ok != nil {
-				m.ok(p, off)
-			}
+	for p, w := range good {
+		w.by.done = max(w.by.done, w.at)
+		if m.ok != nil && !w.by.released {
+			m.ok(p, w.at)
 		}
 	}
 	for _, h := range m.parts {
 		again = again || h.want > h.done && h.member == member
 	}
-	if !again && !m.dirty && m.idle != nil {
-		close(m.idle)
-		m.idle = nil
-	}
+	m.turn()
 	return again
 }

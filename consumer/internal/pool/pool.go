@@ -20,7 +20,8 @@ type Deliver func(done []*task.Entry)
 const (
 	maxTake    = 64                     // entries a worker takes at once
 	quick      = 50 * time.Microsecond  // attempts shorter than this are taken several at a time
-	deliverDue = 500 * time.Microsecond // finished entries wait no longer than this for others
+	deliverDue = 500 * time.Microsecond // finished entries wait no longer than this for others that are as quick
+	rescueDue  = 5 * time.Millisecond   // nor longer than this, nor do waiting ones, for one that is not
 )
 
 // Pool runs entries on a fixed number of workers. Its methods are safe for concurrent use.
@@ -56,7 +57,12 @@ func (p *Pool) Submit(entries []*task.Entry) {
 	for _, e := range entries {
 		p.q.push(e)
 	}
-	wake := min(p.idle, len(entries))
+	p.wakeFor(len(entries))
+}
+
+// wakeFor lets as many idle workers look for work as there is new work, and unlocks the pool.
+func (p *Pool) wakeFor(n int) {
+	wake := min(p.idle, n)
 	p.idle -= wake
 	p.mu.Unlock()
 	for range wake {
@@ -75,30 +81,34 @@ func (p *Pool) Load() (running, waiting int) {
 func (p *Pool) Close() {
 	p.mu.Lock()
 	p.closed = true
-	wake := p.idle
-	p.idle = 0
-	p.mu.Unlock()
-	for range wake {
-		p.wake <- struct{}{}
-	}
+	p.wakeFor(p.workers)
 	p.wg.Wait()
 }
 
 func (p *Pool) work() {
 	defer p.wg.Done()
 	w := worker{p: p}
+	w.rescuer = time.AfterFunc(time.Hour, w.rescue)
+	w.rescuer.Stop()
 	for w.take() {
 		w.run()
 	}
 }
 
-// worker is what one goroutine of a pool owns.
+// worker is what one goroutine of a pool owns. What is under mu its rescuer reaches too, while shared is set.
 type worker struct {
-	p     *Pool
-	batch []*task.Entry
-	msgs  []*job.Message
-	outs  []job.Outcome
-	spent time.Duration // on the last batch
+	p       *Pool
+	msgs    []*job.Message
+	outs    []job.Outcome
+	spent   time.Duration // on the last batch
+	took    int           // entries of it
+	rescuer *time.Timer   // runs while several single jobs are with the worker
+
+	mu     sync.Mutex
+	shared bool
+	batch  []*task.Entry
+	from   int // batch[from:at] are finished and not delivered
+	at     int // batch[at] runs, or is next
 }
 
 // take fills w.batch, waiting for work; false ends the worker.
@@ -106,8 +116,8 @@ func (w *worker) take() bool {
 	p := w.p
 	p.mu.Lock()
 	p.running -= len(w.batch)
-	if n := len(w.batch); n > 0 {
-		p.mean += (w.spent/time.Duration(n) - p.mean) / 8
+	if w.took > 0 {
+		p.mean += (w.spent/time.Duration(w.took) - p.mean) / 8
 	}
 	clear(w.batch)
 	w.batch = w.batch[:0]
@@ -134,6 +144,7 @@ func (w *worker) take() bool {
 func (w *worker) run() {
 	start := time.Now()
 	if w.batch[0].Kind.Processor.BatchSize() > 0 {
+		w.took = len(w.batch)
 		w.runBatch()
 	} else {
 		w.runSingles(start)
@@ -144,30 +155,80 @@ func (w *worker) run() {
 // runSingles runs the batch one after the other in one call of processor.Serve, which is what makes an attempt cheap, and
 // hands outcomes back early when attempts take long.
 func (w *worker) runSingles(last time.Time) {
-	from, at := 0, 0
+	w.mu.Lock()
+	w.from, w.at = 0, 0
+	if w.shared = len(w.batch) > 1; w.shared {
+		w.rescuer.Reset(rescueDue)
+		defer w.rescuer.Stop()
+	}
+	w.mu.Unlock()
 	finish := func(o job.Outcome) {
-		w.batch[at].Outcome = o
-		at++
-		if at == len(w.batch) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.batch[w.at].Outcome = o
+		w.at++
+		if w.at == len(w.batch) {
 			return
 		}
 		if now := time.Now(); now.Sub(last) > deliverDue {
-			w.p.deliver(w.batch[from:at])
-			from, last = at, now
+			last = now
+			w.flush()
 		}
 	}
 	next := func() (processor.Attempt, bool) {
-		for at < len(w.batch) {
-			e := w.batch[at]
+		for {
+			w.mu.Lock()
+			if w.at == len(w.batch) {
+				w.mu.Unlock()
+				return processor.Attempt{}, false
+			}
+			e := w.batch[w.at]
+			w.mu.Unlock()
 			if ctx, ok := w.p.gate(e); ok {
 				return processor.Attempt{Context: ctx, Processor: e.Kind.Processor, Message: e.Message()}, true
 			}
 			finish(cancelled)
 		}
-		return processor.Attempt{}, false
 	}
 	processor.Serve(next, finish)
-	w.p.deliver(w.batch[from:])
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.shared = false
+	w.took = len(w.batch)
+	w.flush()
+}
+
+// flush delivers what is finished. The caller holds w.mu.
+func (w *worker) flush() {
+	if w.from < w.at {
+		w.p.deliver(w.batch[w.from:w.at])
+		w.from = w.at
+	}
+}
+
+// rescue is called when a worker has had several jobs for a while: one of them is not as quick as those before, and the
+// others must not wait for it. What is finished is delivered, what has not begun goes back to the head of the queue.
+func (w *worker) rescue() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.shared || w.at == len(w.batch) {
+		return
+	}
+	w.flush()
+	w.p.giveBack(w.batch[w.at+1:], len(w.batch)-1)
+	w.batch[0] = w.batch[w.at]
+	clear(w.batch[1:])
+	w.batch, w.from, w.at = w.batch[:1], 0, 0
+}
+
+// giveBack takes entries that a worker has not begun, in their order; it has only one left, the other less are not its any more.
+func (p *Pool) giveBack(entries []*task.Entry, less int) {
+	p.mu.Lock()
+	p.running -= less
+	for i := len(entries) - 1; i >= 0; i-- {
+		p.q.pushFront(entries[i])
+	}
+	p.wakeFor(len(entries))
 }
 
 var cancelled = job.Outcome{Verdict: job.VerdictCancelled, Code: job.CodeCancelled, Text: "the instance let the job go before it started"}

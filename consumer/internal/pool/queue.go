@@ -9,7 +9,8 @@ type ring struct {
 	n    int
 }
 
-func (r *ring) push(e *task.Entry) {
+// grow makes room for one more.
+func (r *ring) grow() {
 	if r.n == len(r.buf) {
 		grown := make([]*task.Entry, max(64, 2*len(r.buf)))
 		for i := range r.n {
@@ -17,7 +18,18 @@ func (r *ring) push(e *task.Entry) {
 		}
 		r.buf, r.head = grown, 0
 	}
+}
+
+func (r *ring) push(e *task.Entry) {
+	r.grow()
 	r.buf[(r.head+r.n)%len(r.buf)] = e
+	r.n++
+}
+
+func (r *ring) pushFront(e *task.Entry) {
+	r.grow()
+	r.head = (r.head + len(r.buf) - 1) % len(r.buf)
+	r.buf[r.head] = e
 	r.n++
 }
 
@@ -52,11 +64,22 @@ func (q *queues) push(e *task.Entry) {
 			q.order = append(q.order, e.Kind)
 		}
 		r.push(e)
-	} else if e.Retried() {
-		q.retried.push(e)
 	} else {
-		q.fresh.push(e)
+		q.single(e).push(e)
 	}
+}
+
+// pushFront takes back a single job that was taken and not begun.
+func (q *queues) pushFront(e *task.Entry) {
+	q.n++
+	q.single(e).pushFront(e)
+}
+
+func (q *queues) single(e *task.Entry) *ring {
+	if e.Retried() {
+		return &q.retried
+	}
+	return &q.fresh
 }
 
 // take appends to dst what one worker is to do next: one batch of one kind, or up to limit single jobs.

@@ -121,9 +121,11 @@ func TestInstantBetweenMilliseconds(t *testing.T) {
 	r.p.settleDown()
 	r.p.fetchAll()
 	equal(t, "NextDue", r.p.m.NextDue(), m.At.UnixNano())
-	for at := r.now; len(r.p.pool) == 0; at = r.p.m.NextDue() {
-		r.now = at
-		r.p.tick(false)
+	for range 3 {
+		if len(r.p.pool) == 0 {
+			r.now = max(r.now, r.p.m.NextDue())
+			r.p.tick(false)
+		}
 	}
 	equal(t, "now", r.now, m.At.UnixNano())
 	equal(t, "hops", r.p.m.Stats().Hopped, 1)
@@ -167,7 +169,7 @@ func TestDistantTimes(t *testing.T) {
 	x := r.write()
 	equal(t, "instant of the copy", x.write.Stamp.At, far)
 	m = msg("free", "expired long ago", "")
-	m.Expires = time.Date(2, 1, 1, 0, 0, 0, 0, time.UTC)
+	m.Expires = time.Date(1600, 1, 1, 0, 0, 0, 0, time.UTC)
 	r.p.settleDown()
 	r.give(m)
 	equal(t, "action", r.write().write.Action, "expire")

@@ -180,3 +180,20 @@ func TestRevokeWhileOwningAgain(t *testing.T) {
 	r.p.carry()
 	r.said("late segment of epoch 0: free/2 done;", "drained")
 }
+
+// A task that is gone has nothing due, whatever it was trying: its shard must not wake for it.
+func TestNothingIsDueWhenGone(t *testing.T) {
+	r := newRig(t)
+	r.give(msg("free", "1", ""), msg("free", "2", ""))
+	r.end("free/1", failure)
+	r.write().answer2(Refused)
+	if r.p.m.NextDue() == 0 {
+		t.Error("a refused write is due")
+	}
+	r.p.m.Abandon(r.now)
+	r.p.carry()
+	equal(t, "next due", r.p.m.NextDue(), 0)
+	r.wait(time.Hour)
+	r.p.tick(true)
+	r.said("!resume")
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/waybill-dev/waybill/job"
 )
@@ -114,4 +115,3 @@ func (s *sim) drainLast(p *proc) {
 		s.fail("drained, but %s", why)
 	}
 }
-

@@ -244,4 +244,3 @@ func (s *sim) endSome(p *proc) {
 	}
 	p.end(es, o)
 }
-

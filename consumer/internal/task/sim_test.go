@@ -11,10 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/waybill-dev/waybill/dlq"
-	"github.com/waybill-dev/waybill/job"
 )
 
 var (
