@@ -216,7 +216,7 @@ func (v *demoView) balance(a *checker.Account) {
 
 func (v *demoView) facts(r *checker.Result) {
 	s := &r.Stats
-	fmt.Fprintf(v.out, "  %s for %s: %d failed and came back, %d were cut off by the crash; %d effects, %d of them repeated\n",
+	fmt.Fprintf(v.out, "  %s for %s: %d failed, %d were cut off by the crash; %d effects, %d of them repeated\n",
 		plural(s.Calls, "attempt"), plural(s.Jobs, "job"), s.Calls-s.Results["done"]-s.Unreturned, s.Unreturned, s.Effects, s.Repeated)
 	for _, f := range s.Faults {
 		if f.Fault == "kill" {

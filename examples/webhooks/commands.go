@@ -68,7 +68,7 @@ func (a app) producer(c *common) (settings, *producer.Producer, error) {
 	if err := errors.Join(err, err2); err != nil {
 		return s, nil, err
 	}
-	cfg.Logger = a.log
+	cfg.Logger = a.log.WithOptions(zap.IncreaseLevel(zap.WarnLevel)) // the client tells a lot
 	p, err := intake.NewProducer(cfg)
 	return s, p, err
 }

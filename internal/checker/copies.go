@@ -85,7 +85,8 @@ func (c *check) follows(j *job, rec *record, i int) {
 	if before != nil && rec.attempt < before.attempt && !slices.ContainsFunc(j.copies[:i], func(o *record) bool {
 		return o.gen == rec.gen && o.hop == before.hop && o.attempt <= rec.attempt // of two copies of a hop either may be the one
 	}) {
-		c.broken(RuleAttempts, j, fmt.Sprintf("attempts fall from %d to %d from hop %d to %d", before.attempt, rec.attempt, before.hop, rec.hop), before, rec)
+		c.broken(RuleAttempts, j, fmt.Sprintf("attempts fall from %d to %d from hop %d to %d",
+			before.attempt, rec.attempt, before.hop, rec.hop), before, rec)
 	}
 	if rec.gen > 0 && rec.hop == 0 && rec.attempt != 0 {
 		c.broken(RuleRedrive, j, fmt.Sprintf("a redrive begins with %d attempts burnt", rec.attempt), rec)

@@ -2,6 +2,7 @@ package checker
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/ledger"
@@ -33,15 +34,14 @@ func (c *check) due() {
 }
 
 // askedFor is the earliest time allowed by those handlers that asked for a delay at the hop before x's, and whose request
-// this copy must follow: one appended before they returned is another owner's and knows nothing of it. Where a fault met
-// one of them, nobody can tell from which the copy came. Append times are whole milliseconds, so one is given away.
+// this copy must follow. Where another copy was there before they returned, or a fault met one of them, nobody can tell
+// from which x's copy came. Append times are whole milliseconds, so one is given away.
 func (c *check) askedFor(x *call) (due int64, by *call) {
 	if x.Hop == 0 || x.rec == nil {
 		return 0, nil
 	}
-	grain := int64(time.Millisecond)
 	for _, o := range x.job.calls {
-		if o.end > x.start || o.Generation != x.Generation || o.Hop >= x.Hop || x.rec.time+grain+int64(c.in.Timing.Clock) < o.endT {
+		if o.end > x.start || o.Generation != x.Generation || o.Hop >= x.Hop {
 			continue
 		}
 		if r := o.result(); r != ledger.Retry && r != ledger.Snooze && r != ledger.Panic {
@@ -50,13 +50,20 @@ func (c *check) askedFor(x *call) (due int64, by *call) {
 		if c.troubled(o) {
 			return 0, nil
 		}
-		at := o.endT + int64(o.ret.Delay) - grain
+		at := o.endT + int64(o.ret.Delay) - int64(time.Millisecond)
 		if by == nil || o.Hop > by.Hop || o.Hop == by.Hop && at < due {
 			due, by = at, o
 		}
 	}
-	if by != nil && by.ret.Delay == 0 {
+	if by == nil || by.ret.Delay == 0 || c.overtaken(by, x) {
 		return 0, nil
 	}
 	return due, by
+}
+
+// overtaken reports whether a copy beyond o's hop, up to x's, was there before o returned: another owner's.
+func (c *check) overtaken(o, x *call) bool {
+	return slices.ContainsFunc(x.job.copies, func(r *record) bool {
+		return r.gen == x.Generation && r.hop > o.Hop && r.hop <= x.Hop && r.time+int64(time.Millisecond+c.in.Timing.Clock) < o.endT
+	})
 }

@@ -26,6 +26,7 @@ type faults struct {
 // outage is a time in which a process may not act for its tasks, or not make durable what it did. Times in ns.
 type outage struct {
 	fault    ledger.Fault
+	target   string
 	from, to int64 // to includes Lease
 	healed   int64 // to without Lease
 	stat     int   // index into Stats.Faults
@@ -69,16 +70,16 @@ func (c *check) readFaults() {
 		f.first = min(f.first, rank)
 		at := e.Time.UnixNano()
 		stat := len(c.res.Stats.Faults)
-		o := outage{fault: e.Fault, from: at, to: at + lease, healed: at, stat: stat}
+		o := outage{fault: e.Fault, target: e.Target, from: at, to: at + lease, healed: at, stat: stat}
 		switch e.Fault {
 		case ledger.Resume:
-			heal(f.process(e.Target).outages, ledger.Pause, at, lease)
+			heal(f.process(e.Target).outages, ledger.Pause, e, lease)
 			continue
 		case ledger.Heal:
-			heal(f.process(e.Target).outages, ledger.Cut, at, lease)
+			heal(f.process(e.Target).outages, ledger.Cut, e, lease)
 			continue
 		case ledger.BrokerUp:
-			heal(f.global, ledger.BrokerDown, at, lease)
+			heal(f.global, ledger.BrokerDown, e, lease)
 			continue
 		case ledger.Pause, ledger.Cut:
 			o.to, o.healed = forever, forever
@@ -100,11 +101,12 @@ func (c *check) readFaults() {
 	}
 }
 
-// heal ends the outages of one kind that still last.
-func heal(all []outage, fault ledger.Fault, at, lease int64) {
+// heal ends the outages of one kind and target that still last.
+func heal(all []outage, fault ledger.Fault, by *ledger.Event, lease int64) {
 	for i := range all {
-		if o := &all[i]; o.fault == fault && o.healed == forever {
-			o.healed, o.to = at, at+lease
+		if o := &all[i]; o.fault == fault && o.target == by.Target && o.healed == forever {
+			o.healed = by.Time.UnixNano()
+			o.to = o.healed + lease
 		}
 	}
 }

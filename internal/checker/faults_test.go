@@ -117,6 +117,15 @@ var faultCases = []runCase{
 		s.fault(1300, ledger.Kill, "w1")
 		s.run(9000, 9010, "w2", 2, r, ledger.Done)
 	}, "I11 I6"},
+	{"one of two brokers came back", func(s *script) {
+		r := s.produce(0, 0, mail)
+		s.fault(14, ledger.BrokerDown, "b1")
+		s.fault(15, ledger.BrokerDown, "b2")
+		s.run(16, 20, "w1", 1, r, ledger.Done)
+		s.fault(100, ledger.BrokerUp, "b1")
+		s.fault(1300, ledger.Kill, "w1")
+		s.run(9000, 9010, "w2", 2, r, ledger.Done)
+	}, ""},
 	{"lost its membership and did not know", func(s *script) {
 		r := s.produce(0, 0, mail)
 		s.call(10, "w1", 1, r)

@@ -196,8 +196,7 @@ func (c *check) close() {
 }
 
 func (c *check) readFiled(e *ledger.Event) {
-	if l := c.letterAt[e.Record]; l != nil {
-		l.event = e
+	if c.letterAt[e.Record] != nil {
 		return
 	}
 	role, known := c.topics[e.Record.Topic]
@@ -209,7 +208,7 @@ func (c *check) readFiled(e *ledger.Event) {
 		c.broken(RuleLetter, nil, "a letter that was seen is not in the topic", e)
 		return
 	}
-	l := &letter{pos: e.Record, origin: e.Origin, gen: e.Generation, code: e.Code, digest: e.Digest, time: e.Time.UnixNano(), event: e}
+	l := &letter{pos: e.Record, origin: e.Origin, gen: e.Generation, code: e.Code, digest: e.Digest, time: e.Time.UnixNano()}
 	c.letterAt[l.pos] = l
 	c.res.Stats.LetterCopies++
 	c.file(role.job, l, e.Key, e.Kind, e.ID)

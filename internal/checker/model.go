@@ -88,7 +88,6 @@ type letter struct {
 	digest   string // empty: the payload was left out
 	time     int64
 	conflict bool // files another payload under a used identity; says nothing about the job
-	event    *ledger.Event
 }
 
 // call is one attempt, from `called` to its end.

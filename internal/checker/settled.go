@@ -124,14 +124,15 @@ func (c *check) live(j *job) *record {
 func (c *check) lost(j *job) {
 	if n := len(j.copies); n > 0 {
 		last := j.copies[n-1]
-		c.broken(RuleI14, j, fmt.Sprintf("not final, and its last record (generation %d hop %d) is consumed%s", last.gen, last.hop, c.lastWord(j)), last)
+		c.broken(RuleI14, j, fmt.Sprintf("not final, and its last record (generation %d hop %d) is consumed%s",
+			last.gen, last.hop, lastWord(j)), last)
 		return
 	}
-	c.broken(RuleI1, j, "committed past it, and it has no outcome, no copy and no letter"+c.lastWord(j), j.first())
+	c.broken(RuleI1, j, "committed past it, and it has no outcome, no copy and no letter"+lastWord(j), j.first())
 }
 
 // lastWord is how the last call of a job ended, for the text of a violation.
-func (c *check) lastWord(j *job) string {
+func lastWord(j *job) string {
 	if len(j.calls) == 0 {
 		return "; it was never called"
 	}

@@ -10,6 +10,7 @@
 //	cluster.go   topics, sabotage by an operator   worker.go   a worker as it sees itself
 //	watch.go     what is known while it runs       shop.go     the three kinds, their handlers and the workload
 //	judge.go     the account at the end            event.go    what an observer is told
+//	staff.go     hiring and dismissing workers     letters.go  the dead letters and their redrive
 //
 // Only cmd may call it. It draws nothing: it tells an observer what happens.
 package demo

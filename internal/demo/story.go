@@ -9,11 +9,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/waybill-dev/waybill/dlq"
 	"github.com/waybill-dev/waybill/internal/checker"
 	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/producer"
-	"github.com/waybill-dev/waybill/retrytopics"
 )
 
 // ErrUnbalanced is Run's error when the account at the end shows a fault: a job lost, doubled, run twice, out of order.
@@ -172,7 +170,7 @@ func (s *story) chapters(ctx context.Context) error {
 	go func() { sent <- s.enqueue(sending, prod, s.jobs[early:], s.o.Over) }()
 	if err := s.loss(ctx); err != nil {
 		stop()
-		<-sent // ended by us, so what it says is not the cause
+		_ = <-sent // ended by us, so what it says is not the cause
 		return err
 	}
 	if err := <-sent; err != nil {
@@ -212,7 +210,7 @@ func (s *story) drop(ctx context.Context) error {
 	if s.o.Sabotage != Drop {
 		return nil
 	}
-	events, err := ledger.ReadFile(s.watch.paths["driver"])
+	events, err := ledger.ReadFile(s.watch.path("driver"))
 	if err != nil {
 		return err
 	}
@@ -232,10 +230,10 @@ func (s *story) loss(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.busy(ctx, victim); err != nil {
+	running, err := s.busy(ctx, victim)
+	if err != nil {
 		return err
 	}
-	running := victim.last.Load().Running
 	victim.kill()
 	<-victim.done
 	s.driver.Record(ledger.Event{Type: ledger.Faulted, Fault: ledger.Kill, Target: victim.name})
@@ -251,20 +249,35 @@ func (s *story) loss(ctx context.Context) error {
 	return s.takeover(ctx)
 }
 
-// busy waits until a worker runs something.
-func (s *story) busy(ctx context.Context, victim *process) error {
+// busy waits until a worker's ledger has attempts that have not returned, and is how many.
+func (s *story) busy(ctx context.Context, victim *process) (running int, err error) {
+	book := tail{path: s.watch.path(victim.name)}
 	every := time.NewTicker(10 * time.Millisecond)
 	defer every.Stop()
-	for victim.last.Load().Running == 0 {
+	for {
+		events, err := book.next()
+		if err != nil {
+			return 0, err
+		}
+		for i := range events {
+			switch events[i].Type {
+			case ledger.Called:
+				running++
+			case ledger.Returned:
+				running--
+			}
+		}
+		if running > 0 {
+			return running, nil
+		}
 		select {
 		case <-every.C:
 		case <-victim.done:
-			return s.died(victim)
+			return 0, s.died(victim)
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return 0, context.Cause(ctx)
 		}
 	}
-	return nil
 }
 
 // takeover waits until all tasks have an owner again.
@@ -322,59 +335,6 @@ func (s *story) recovery(ctx context.Context) error {
 func (s *story) idle(ctx context.Context) error {
 	_, err := s.watch.until(ctx, patience, "the jobs were not all settled", func(p *Progress) bool { return p.idle })
 	return err
-}
-
-// dead opens the dead letters.
-func (s *story) dead() (*dlq.Client, error) {
-	return dlq.Open(s.stage.opts, s.stage.topic, s.stage.group)
-}
-
-// letters tells what waits in the dead letters, one line a cause.
-func (s *story) letters(ctx context.Context) error {
-	c, err := s.dead()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	var groups []LetterGroup
-	at := map[string]int{}
-	sum, err := c.List(ctx, dlq.Filter{Pending: true}, func(l *dlq.Letter) error {
-		key := l.Kind + " " + l.Disposition.String() + " " + l.Fingerprint
-		i, ok := at[key]
-		if !ok {
-			i = len(groups)
-			at[key] = i
-			groups = append(groups, LetterGroup{Kind: l.Kind, Disposition: l.Disposition.String(), Text: l.Text, Attempts: l.Attempts})
-		}
-		groups[i].Count++
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	s.tell(Event{Type: Letters, Letters: groups, Count: sum.Listed, Text: fmt.Sprintf("%d dead letters wait for somebody", sum.Listed)})
-	return nil
-}
-
-// redrive puts all letters back, as `waybill dlq redrive --all` would.
-func (s *story) redrive(ctx context.Context) error {
-	c, err := s.dead()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	report, err := c.Redrive(ctx, dlq.Request{Tier: retrytopics.TierTopic(s.stage.topic, s.stage.group, tiers[0]), All: true,
-		Reason: "release 2 has the fix", By: "waybill demo", Each: func(l *dlq.Letter, refusal string) {
-			if refusal == "" {
-				s.driver.Record(ledger.Event{Type: ledger.Redriven, Kind: l.Kind, Key: string(l.Key), ID: l.ID, Generation: int(l.Generation) + 1,
-					Origin: ledger.Pos{Topic: l.Origin.Topic, Partition: l.Origin.Partition, Offset: l.Origin.Offset}})
-			}
-		}})
-	if err != nil {
-		return err
-	}
-	s.tell(Event{Type: Redriven, Count: report.Redriven, Text: fmt.Sprintf("%d of %d letters are redriven; reason: release 2 has the fix", report.Redriven, report.Matched)})
-	return nil
 }
 
 // epilogue gives the verdict.

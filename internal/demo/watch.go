@@ -62,6 +62,13 @@ func (w *watch) follow(name, path string, p *process) {
 	}
 }
 
+// path is the ledger of a process that is followed.
+func (w *watch) path(name string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.paths[name]
+}
+
 // forgive is for how long looks may fail: a coordinator that moves, a leader that is elected.
 const forgive = 20 * time.Second
 

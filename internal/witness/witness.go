@@ -28,16 +28,11 @@ func Middleware(sink ledger.Sink, orders Orders) processor.Middleware {
 			e.Type, e.Call = ledger.Called, calls.Add(1)
 			sink.Record(e)
 			e.Type, e.IdempotencyKey, e.Fence = ledger.Returned, "", 0
-			defer func() {
-				if r := recover(); r != nil {
-					e.Result = ledger.Panic
-					sink.Record(e)
-					panic(r)
-				}
-				e.Result = result(ctx, err)
-				sink.Record(e)
-			}()
-			return next(ctx, m)
+			e.Result = ledger.Panic // unless it returns: a panic and runtime.Goexit pass through
+			defer func() { sink.Record(e) }()
+			err = next(ctx, m)
+			e.Result = result(ctx, err)
+			return err
 		}
 	}
 }

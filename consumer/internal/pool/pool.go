@@ -221,7 +221,8 @@ func (w *worker) rescue() {
 	w.batch, w.from, w.at = w.batch[:1], 0, 0
 }
 
-// giveBack takes entries that a worker has not begun, in their order; it has only one left, the other less are not its any more.
+// giveBack takes entries that a worker has not begun, in their order. With those that it has finished, less entries are no
+// longer the worker's.
 func (p *Pool) giveBack(entries []*task.Entry, less int) {
 	p.mu.Lock()
 	p.running -= less
