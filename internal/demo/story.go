@@ -170,7 +170,9 @@ func (s *story) chapters(ctx context.Context) error {
 	go func() { sent <- s.enqueue(sending, prod, s.jobs[early:], s.o.Over) }()
 	if err := s.loss(ctx); err != nil {
 		stop()
-		_ = <-sent // ended by us, so what it says is not the cause
+		if late := <-sent; late != nil && !errors.Is(late, context.Canceled) { // else it was ended by us
+			err = errors.Join(err, late)
+		}
 		return err
 	}
 	if err := <-sent; err != nil {
