@@ -30,7 +30,8 @@ type Config struct {
 	// Routes names a topic by kind.
 	Routes map[string]string
 
-	// Codec turns arguments into payloads. Defaults to job.JSON.
+	// Codec turns arguments into payloads. It must be the codec that the kinds are registered with: a content type is
+	// compared, but []byte arguments encoded as JSON are base64 text that decodes into something else. Defaults to job.JSON.
 	Codec job.Codec `koanf:"-"`
 	// Codecs overrides Codec by kind.
 	Codecs map[string]job.Codec `koanf:"-"`

@@ -35,6 +35,9 @@ func (r Reason) String() string {
 	return "unknown"
 }
 
+// MarshalText is String, for the status page.
+func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
 // pauses is a set of reasons, each with its since-when.
 type pauses struct {
 	bits  uint16
@@ -59,8 +62,8 @@ func (p *pauses) has(r Reason) bool { return p.bits&(1<<r) != 0 }
 
 // PauseReason is one reason of one partition.
 type PauseReason struct {
-	Reason Reason
-	Since  time.Time
+	Reason Reason    `json:"reason"`
+	Since  time.Time `json:"since"`
 }
 
 func (p *pauses) list() (out []PauseReason) {

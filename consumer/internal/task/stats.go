@@ -5,17 +5,22 @@ import "time"
 // Stats counts what became of the records of one task in this ownership. Every record read is in exactly one of Done,
 // Hopped, Dead, Discarded, Expired, Duplicate, Stale, Conflict or still held.
 type Stats struct {
-	Read, Bytes        int64
-	Held, HeldBytes    int64
-	Done               int64
-	Hopped             int64 // moved to a tier: retried, snoozed, scheduled, unknown
-	Dead               int64
-	Discarded, Expired int64
-	Duplicate, Stale   int64
-	Conflict           int64
-	Lost               int64 // removed by retention before they were read
-	Attempts, Retried  int64
-	Cancelled          int64
+	Read      int64 `json:"read"`
+	Bytes     int64 `json:"bytes"`
+	Held      int64 `json:"held"`
+	HeldBytes int64 `json:"held_bytes"`
+	Done      int64 `json:"done"`
+	Hopped    int64 `json:"hopped"` // moved to a tier: retried, snoozed, scheduled, unknown
+	Dead      int64 `json:"dead"`
+	Discarded int64 `json:"discarded"`
+	Expired   int64 `json:"expired"`
+	Duplicate int64 `json:"duplicate"`
+	Stale     int64 `json:"stale"`
+	Conflict  int64 `json:"conflict"`
+	Lost      int64 `json:"lost"` // removed by retention before they were read
+	Attempts  int64 `json:"attempts"`
+	Retried   int64 `json:"retried"`
+	Cancelled int64 `json:"cancelled"`
 }
 
 // Settled is the sum of all ends.
@@ -37,25 +42,25 @@ func (s *Stats) settled(_ *source, size int) {
 
 // SourceStatus is one partition as the status page shows it.
 type SourceStatus struct {
-	Topic    string
-	Next     int64
-	Frontier int64 // durable
-	Held     int
-	Waiting  int // of those: not due
-	Pauses   []PauseReason
+	Topic    string        `json:"topic"`
+	Next     int64         `json:"next"`
+	Frontier int64         `json:"frontier"` // durable
+	Held     int           `json:"held"`
+	Waiting  int           `json:"waiting"` // of those: not due
+	Pauses   []PauseReason `json:"pauses"`
 }
 
 // Status is a task as the status page shows it.
 type Status struct {
-	Topic     string
-	Partition int32
-	Phase     string
-	Epoch     int64
-	Receipts  int
-	Offered   int
-	Writes    int
-	Stats     Stats
-	Sources   []SourceStatus
+	Topic     string         `json:"topic"`
+	Partition int32          `json:"partition"`
+	Phase     string         `json:"phase"`
+	Epoch     int64          `json:"epoch"`
+	Receipts  int            `json:"receipts"`
+	Offered   int            `json:"offered"`
+	Writes    int            `json:"writes"`
+	Stats     Stats          `json:"stats"`
+	Sources   []SourceStatus `json:"sources"`
 }
 
 // Status describes the machine as it is now.
