@@ -140,6 +140,23 @@ var edgeCases = []runCase{
 		s.run(2000, 2010, "w2", 2, a, ledger.Done)
 		s.run(2020, 2030, "w2", 2, b, ledger.Done)
 	}, ""},
+	{"strict: a filed head comes back with a fault, its successor has started", func(s *script) {
+		a, b := s.produce(0, 0, kindOf("strict.x", "a")), s.produce(0, 0, kindOf("strict.x", "b"))
+		s.run(10, 20, "w1", 1, a, ledger.Retry) // its last attempt
+		s.file(21, a, 0, 1, "handler_error")
+		s.run(30, 40, "w1", 1, b, ledger.Done)
+		s.fault(50, ledger.Kill, "w1") // the receipts of both are lost
+		s.run(2000, 2010, "w2", 2, a, ledger.Retry)
+		hop := s.hop(2010, 0, a, 0, 1, 1, 10)
+		s.run(2030, 2040, "w2", 2, b, ledger.Done)
+		s.run(2050, 2060, "w2", 2, hop, ledger.Done)
+	}, ""},
+	{"one name in two partitions: two jobs, one idempotency key", func(s *script) {
+		a, b := s.produce(0, 0, mail), s.produce(0, 1, mail)
+		s.info[b].idempotency = s.attempt(a).IdempotencyKey
+		s.run(10, 20, "w1", 1, a, ledger.Done)
+		s.run(30, 40, "w1", 1, b, ledger.Done)
+	}, ""},
 	{"calls are paired by their number where they have one", func(s *script) {
 		r := s.produce(0, 0, mail)
 		s.run(10, 20, "w1", 1, r, ledger.Cancelled)

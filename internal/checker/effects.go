@@ -27,11 +27,15 @@ func (c *check) readEffects() {
 		}
 	}
 	for _, x := range c.calls {
-		if o := owner[x.IdempotencyKey]; o != nil && o != x.job {
+		if o := owner[x.IdempotencyKey]; o != nil && !o.sameName(x.job) {
 			c.broken(RuleEffect, x.job, fmt.Sprintf("idempotency key %q is also that of %s", x.IdempotencyKey, o), x)
 		}
 	}
 }
+
+// sameName reports whether two jobs have kind, key and id in common: a record in another partition is another job, and the
+// downstream is told the same name for both.
+func (j *job) sameName(o *job) bool { return j.kind == o.kind && j.key == o.key && j.id == o.id }
 
 // effects: the idempotency key of a job never changes within a generation, each effect has a call, and a downstream that
 // dedupes by key has one effect for each.

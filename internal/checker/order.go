@@ -116,7 +116,7 @@ func (c *check) strict(l *lane, calls []*call) {
 		}
 		// the first job behind this one that started before it
 		i := sort.Search(len(highs), func(i int) bool { return highs[i].job.first().pos.Offset > first.pos.Offset })
-		if i < len(highs) && !repeats(x) && !finalBefore(x.job, highs[i].start) {
+		if i < len(highs) && !repeats(x) && !c.finalBefore(x.job, highs[i]) {
 			c.broken(RuleI5, x.job, fmt.Sprintf("not final when %s started, which stands behind it (%s, strict)", highs[i].job.id, l), highs[i], x)
 		}
 		if i == len(highs) && (i == 0 || highs[i-1].job != x.job) {
@@ -138,12 +138,15 @@ func repeats(x *call) bool {
 	return false
 }
 
-// finalBefore reports whether a call had ended the job before a rank.
-func finalBefore(j *job, rank int) bool {
+// finalBefore reports whether the job had ended in generation 0 when a call started: by a call's result, or by a letter. A
+// fault may undo either, and then the job runs again behind its successor.
+func (c *check) finalBefore(j *job, start *call) bool {
 	for _, x := range j.calls {
-		if r := x.result(); x.end < rank && (r == ledger.Done || r == ledger.Dead || r == ledger.Discard) {
+		if r := x.result(); x.end < start.start && (r == ledger.Done || r == ledger.Dead || r == ledger.Discard) {
 			return true
 		}
 	}
-	return false
+	return slices.ContainsFunc(j.letters, func(l *letter) bool {
+		return l.gen == 0 && !l.conflict && l.time <= start.startT+int64(c.in.Timing.Clock)
+	})
 }

@@ -8,5 +8,8 @@
 // configurations as stored, trimming, static members, joins, an operator's reset, SASL and TLS, a rolling deploy. Their
 // instances run in the test's process (rig_test.go).
 //
+// A story that fails is looked into with its ledgers and its workers' logs: `go test -artifacts -outputdir /tmp/story ...`
+// keeps them.
+//
 // WAYBILL_KAFKA decides whether the real ones run; see internal/realkafka.
 package e2e

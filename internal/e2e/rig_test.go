@@ -33,22 +33,23 @@ type rig struct {
 	prod   *producer.Producer
 }
 
-// newRig takes a topic and a group of its own. tiers may differ from test to test; names follow from them.
+// newRig takes a topic and a group of its own on a Kafka without authentication.
 func newRig(t *testing.T, c *realkafka.Cluster) *rig {
 	t.Helper()
 	return rigAs(t, c, connect.Settings{Brokers: c.Addrs()})
 }
 
+// rigAs is newRig with what instances and producer need to get in.
 func rigAs(t *testing.T, c *realkafka.Cluster, at connect.Settings) *rig {
 	t.Helper()
-	r := &rig{t: t, at: at, opts: c.ClientOpts(), topic: fmt.Sprintf("rig-%d", time.Now().UnixNano()), group: "group", rec: ledger.NewRecorder()}
+	r := &rig{t: t, at: at, opts: c.ClientOpts(), topic: fmt.Sprintf("rig-%d", time.Now().UnixNano()), rec: ledger.NewRecorder()}
+	r.group = r.topic + "-group"
 	var err error
 	if r.client, err = kgo.NewClient(append(c.ClientOpts(), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
 		kgo.MetadataMinAge(100*time.Millisecond), kgo.UnknownTopicRetries(-1))...); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.client.Close)
-	r.group = r.topic + "-group"
 	r.admin = kadm.NewClient(r.client)
 	if r.prod, err = producer.New(producer.Config{Brokers: at.Brokers, TLS: at.TLS, SASL: at.SASL, Topic: r.topic}); err != nil {
 		t.Fatal(err)

@@ -115,7 +115,7 @@ func tell(t *testing.T, at place, jobs int) {
 
 func newStory(t *testing.T, at place) *story {
 	name := fmt.Sprintf("story-%d", time.Now().UnixNano())
-	s := &story{t: t, at: at, topic: name, group: "e2e", dir: t.TempDir(), began: time.Now(), goOn: make(chan struct{})}
+	s := &story{t: t, at: at, topic: name, group: "e2e", dir: t.ArtifactDir(), began: time.Now(), goOn: make(chan struct{})}
 	var err error
 	if s.driver, err = ledger.Open(s.book("driver"), "driver"); err != nil {
 		t.Fatal(err)
