@@ -35,6 +35,32 @@ const (
 	Latest
 )
 
+// UnmarshalText reads "verify" or "create", for settings from file and environment.
+func (m *SetupMode) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "verify":
+		*m = Verify
+	case "create":
+		*m = Create
+	default:
+		return fmt.Errorf("%q is neither verify nor create", text)
+	}
+	return nil
+}
+
+// UnmarshalText reads "earliest" or "latest", for settings from file and environment.
+func (s *StartAt) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "earliest":
+		*s = Earliest
+	case "latest":
+		*s = Latest
+	default:
+		return fmt.Errorf("%q is neither earliest nor latest", text)
+	}
+	return nil
+}
+
 // Topic is a job topic with more to say than its name.
 type Topic struct {
 	Name string

@@ -228,11 +228,11 @@ func TestRebalanceWhileStopping(t *testing.T) {
 func TestRunTwice(t *testing.T) {
 	within(t, func(r *rig) {
 		a := r.start("a")
-		if err := a.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "twice") {
+		if err := a.Run(r.t.Context()); err == nil || !strings.Contains(err.Error(), "twice") {
 			t.Errorf("the second Run: %v", err)
 		}
 		a.clean()
-		if err := a.Run(t.Context()); err == nil {
+		if err := a.Run(r.t.Context()); err == nil {
 			t.Error("a third Run works")
 		}
 	})

@@ -91,7 +91,7 @@ func (w *world) settle(t *task, a *attempt) {
 // tooLate is the end of an attempt whose task has moved on: a success is true all the same, a failure may leave a copy.
 func (w *world) tooLate(t *task, a *attempt) {
 	switch {
-	case a.got == ledger.Done && a.kind != "free.alo":
+	case a.got == ledger.Done && (a.kind != "free.alo" || a.tier >= 0):
 		r := t.store[idOf(a.held)]
 		if !r.known {
 			w.merge(t, a.held, func(*receipt) {})
