@@ -265,7 +265,7 @@ func TestRoomIsWaitedFor(t *testing.T) {
 				if err := p.Close(t.Context()); err != nil {
 					t.Error(err)
 				}
-				if got := fmt.Sprint(ids(b.records("emails"))); strings.Contains(got, "c ") || !strings.Contains(got, "a b d") {
+				if got := fmt.Sprint(ids(b.records("emails"))); strings.Contains(got, " c ") || !strings.Contains(got, "a b d") {
 					t.Errorf("written: %s", got)
 				}
 			})
