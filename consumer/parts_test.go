@@ -138,6 +138,32 @@ func TestLeaseEndsForGood(t *testing.T) {
 	}
 }
 
+// A corrected clock that is set back by hours does not keep a shard from ticking: segments, commits and the lease go on.
+func TestShardTicksByTheLocalClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &Consumer{cfg: Config{Tick: 100 * time.Millisecond, Window: time.Hour}, log: zap.NewNop()}
+		c.fetch = newFetchControl(c)
+		s := newShard(c)
+		h := &handle{shard: s, drained: make(chan struct{}), leased: true, m: task.New(task.Config{Store: dedupe.NewMemory(time.Hour)})}
+		h.attempts.Store(newAttempts())
+		time.Sleep(10 * time.Millisecond) // the first tick is planned
+		c.clock.sample(time.Now().Add(-3*time.Hour), time.Now())
+		s.ask(h, func(*task.Machine, int64) { s.handles[h] = struct{}{} })
+		time.Sleep(time.Second)
+		s.ask(h, func(*task.Machine, int64) {
+			if h.leased {
+				t.Error("no tick within a second: the end of the lease is not noticed")
+			}
+		})
+		if h.attempts.Load().ctx.Err() == nil {
+			t.Error("attempts go on without a lease")
+		}
+		s.close()
+		s.ask(h, func(*task.Machine, int64) { t.Error("applied after the shard was closed") })
+		s.settle()
+	})
+}
+
 func TestSplit(t *testing.T) {
 	frontiers := []dedupe.Frontier{{Topic: dedupe.TopicID{1}, Offset: 7}}
 	for _, c := range []struct{ receipts, result, want int }{

@@ -286,18 +286,23 @@ func (i *instance) logged(text string) (out []string) {
 	return out
 }
 
-// wire is the network of one instance; it can be cut.
+// wire is the network of one instance; it can be cut, or fall silent.
 type wire struct {
 	net *kfake.VirtualNetwork
 
-	mu    sync.Mutex
-	dead  bool
-	conns map[net.Conn]struct{}
+	mu     sync.Mutex
+	dead   bool
+	silent bool
+	conns  map[net.Conn]struct{}
 }
 
 var errCut = errors.New("the network is cut")
 
 func (w *wire) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if w.mute() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	c, err := w.net.DialContext(ctx, network, address)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -307,10 +312,37 @@ func (w *wire) dial(ctx context.Context, network, address string) (net.Conn, err
 		}
 		return nil, errCut
 	}
-	if err == nil {
-		w.conns[c] = struct{}{}
+	if err != nil {
+		return nil, err
 	}
-	return c, err
+	w.conns[c] = struct{}{}
+	return &end{c, w}, nil
+}
+
+// end is an instance's end of a connection. On a silent wire what it writes is lost, so that it never reads an answer.
+type end struct {
+	net.Conn
+	w *wire
+}
+
+func (e *end) Write(b []byte) (int, error) {
+	if e.w.mute() {
+		return len(b), nil
+	}
+	return e.Conn.Write(b)
+}
+
+func (w *wire) mute() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.silent
+}
+
+// hush makes the brokers unreachable without any error that says so.
+func (w *wire) hush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.silent = true
 }
 
 // cut ends every connection, and every later one.
