@@ -17,9 +17,9 @@ import (
 
 var update = flag.Bool("update", false, "write the golden transcripts anew")
 
-// TestMain lets the test binary be a worker of the demo, as the program itself is.
+// TestMain lets the test binary be a worker of the demo or a side of a measurement, as the program itself is.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == workerVerb {
+	if len(os.Args) > 1 && (os.Args[1] == workerVerb || os.Args[1] == sideVerb) {
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	os.Exit(realkafka.Main(m))

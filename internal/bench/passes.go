@@ -1,0 +1,196 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/waybill-dev/waybill/consumer"
+	"github.com/waybill-dev/waybill/job"
+	"github.com/waybill-dev/waybill/processor"
+)
+
+// passParams say what a side works through, again and again.
+type passParams struct {
+	Topic   string     `json:"topic"`
+	Jobs    int        `json:"jobs"` // in the topic
+	Group   string     `json:"group"`
+	Seconds float64    `json:"seconds"`
+	JSON    bool       `json:"json"`
+	Policy  job.Policy `json:"policy"` // of the kind; Waybill's side only
+}
+
+// sample is what one side measured.
+type sample struct {
+	Jobs    int     `json:"jobs"` // of all passes
+	Passes  int     `json:"passes"`
+	Seconds float64 `json:"seconds"`
+	CPU     float64 `json:"cpu"` // seconds
+}
+
+func (s sample) rate() float64   { return float64(s.Jobs) / s.Seconds }
+func (s sample) micros() float64 { return s.CPU * 1e6 / float64(s.Jobs) }
+
+// pass is one way through a topic in a new group.
+type pass struct {
+	s     *side
+	p     passParams
+	group string
+	first atomic.Int64 // nanoseconds of the clock when the first record was in hand; 0: not yet
+	n     atomic.Int64 // jobs handled
+	full  chan struct{}
+}
+
+// began notes the first record.
+func (p *pass) began() {
+	if p.first.Load() == 0 {
+		p.first.CompareAndSwap(0, time.Now().UnixNano())
+	}
+}
+
+// passes makes passes until they have lasted the seconds asked for. one works until the pass is full and committed, or ctx
+// ends, and calls its argument when that is so, before it tidies up.
+func passes(ctx context.Context, s *side, one func(ctx context.Context, p *pass, done func() error) error) (any, error) {
+	var params passParams
+	if err := s.read(&params); err != nil {
+		return nil, err
+	}
+	var total sample
+	for total.Seconds < params.Seconds {
+		p := &pass{s: s, p: params, group: fmt.Sprintf("%s-%d", params.Group, total.Passes), full: make(chan struct{})}
+		before, finished := processorTime(), false
+		err := one(ctx, p, func() error {
+			finished = true
+			total.CPU += (processorTime() - before).Seconds()
+			total.Seconds += time.Since(time.Unix(0, p.first.Load())).Seconds()
+			return nil
+		})
+		if err != nil || !finished {
+			return nil, errors.Join(fmt.Errorf("pass %d ended after %d of %d jobs", total.Passes+1, p.n.Load(), params.Jobs), err, ctx.Err())
+		}
+		total.Passes++
+		total.Jobs += params.Jobs
+	}
+	return total, nil
+}
+
+// commitEvery is how often the raw side commits: Waybill's tick.
+const commitEvery = 100 * time.Millisecond
+
+// rawPasses is the role of the other side: a group loop as franz-go's documentation has it.
+func rawPasses(ctx context.Context, s *side) (any, error) {
+	return passes(ctx, s, func(ctx context.Context, p *pass, done func() error) error {
+		cl, err := kgo.NewClient(append(s.opts[:len(s.opts):len(s.opts)], kgo.ConsumerGroup(p.group), kgo.ConsumeTopics(p.p.Topic),
+			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())...)
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		handle := func(*kgo.Record) error { return nil }
+		if p.p.JSON {
+			handle = func(r *kgo.Record) error { var t text; return json.Unmarshal(r.Value, &t) }
+		}
+		last := time.Now()
+		for n := 0; n < p.p.Jobs; p.n.Store(int64(n)) {
+			fetches := cl.PollFetches(ctx)
+			if err := fetches.Err(); err != nil {
+				return err
+			}
+			p.began()
+			var failed error
+			fetches.EachRecord(func(r *kgo.Record) {
+				if err := handle(r); err != nil {
+					failed = err
+				}
+				n++
+			})
+			if failed != nil {
+				return failed
+			}
+			if now := time.Now(); now.Sub(last) >= commitEvery || n >= p.p.Jobs {
+				last = now
+				if err := cl.CommitUncommittedOffsets(ctx); err != nil {
+					return err
+				}
+			}
+		}
+		return done()
+	})
+}
+
+// waybillPasses is the role of Waybill's side: one instance with the defaults, whose handler counts.
+func waybillPasses(ctx context.Context, s *side) (any, error) {
+	watch, err := kgo.NewClient(s.opts...)
+	if err != nil {
+		return nil, err
+	}
+	defer watch.Close()
+	return passes(ctx, s, func(ctx context.Context, p *pass, done func() error) error {
+		mux := processor.NewMux()
+		count := func() error {
+			p.began()
+			if p.n.Add(1) == int64(p.p.Jobs) {
+				close(p.full)
+			}
+			return nil
+		}
+		processor.Register(mux, processor.Kind[raw]{Codec: job.Bytes, Policy: p.p.Policy,
+			Handle: func(context.Context, *job.Job[raw]) error { return count() }})
+		processor.Register(mux, processor.Kind[text]{Policy: p.p.Policy,
+			Handle: func(context.Context, *job.Job[text]) error { return count() }})
+		return s.instance(ctx, consumer.Config{Group: p.group, Topics: []string{p.p.Topic}, Mux: mux}, func(ctx context.Context) error {
+			select {
+			case <-p.full:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			if err := committed(ctx, kadm.NewClient(watch), p.group, p.p.Topic, int64(p.p.Jobs)); err != nil {
+				return err
+			}
+			return done()
+		})
+	})
+}
+
+// instance runs an instance of Waybill while work does, and returns when both have ended. The context given to work ends
+// when the instance does.
+func (s *side) instance(ctx context.Context, c consumer.Config, work func(ctx context.Context) error) error {
+	c.Brokers, c.ClientID, c.TLS, c.SASL = s.connection.Brokers, s.connection.ClientID, s.connection.TLS, s.connection.SASL
+	c.Setup = consumer.Create
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() {
+		defer stop()
+		ended <- consumer.Run(ctx, c)
+	}()
+	err := work(ctx)
+	stop()
+	return errors.Join(err, <-ended)
+}
+
+// committed waits until the group has committed so many offsets of the topic, all partitions together.
+func committed(ctx context.Context, admin *kadm.Client, group, topic string, want int64) error {
+	for {
+		offsets, err := admin.FetchOffsets(ctx, group)
+		if err != nil {
+			return fmt.Errorf("offsets of group %s: %w", group, err)
+		}
+		var sum int64
+		for _, o := range offsets[topic] {
+			sum += max(0, o.At)
+		}
+		if sum >= want {
+			return nil
+		}
+		if !sleep(ctx, 5*time.Millisecond) {
+			return fmt.Errorf("group %s has committed %d of %d offsets: %w", group, sum, want, ctx.Err())
+		}
+	}
+}
