@@ -29,10 +29,37 @@ func (o Order) String() string {
 	return fmt.Sprintf("order_%d", uint8(o))
 }
 
+// Guarantee says what a kind is promised about running again.
+type Guarantee uint8
+
+// The guarantees.
+const (
+	// EffectivelyOnce: every finished job has a durable receipt, and a job with a final one is not run again. It costs some
+	// 50 bytes of log a job.
+	EffectivelyOnce Guarantee = iota
+	// AtLeastOnce records hops, dead letters and the success of a retried job, but not a first success: after a crash or a
+	// hand-over that was not clean up to 10,000 records past the frontier run again, a replay runs all that succeeded at the
+	// first attempt, and a second enqueue of such a job is a job of its own.
+	AtLeastOnce
+)
+
+// String is the guarantee's name as used in settings and events: effectively_once, at_least_once.
+func (g Guarantee) String() string {
+	switch g {
+	case EffectivelyOnce:
+		return "effectively_once"
+	case AtLeastOnce:
+		return "at_least_once"
+	}
+	return fmt.Sprintf("guarantee_%d", uint8(g))
+}
+
 // Policy is how one kind is run. The zero value of every field means its default.
 type Policy struct {
 	// Contract fields: fixed while an instance runs.
 
+	// Guarantee defaults to EffectivelyOnce.
+	Guarantee Guarantee
 	// Order defaults to ByKey.
 	Order Order
 	// Class names the pool of workers that runs the kind. Defaults to "default".
@@ -100,6 +127,7 @@ func (p Policy) Validate() error {
 			errs = append(errs, fmt.Errorf(format, a...))
 		}
 	}
+	add(p.Guarantee > AtLeastOnce, "Policy.Guarantee: %d is no guarantee; use job.EffectivelyOnce or job.AtLeastOnce", p.Guarantee)
 	add(p.Order > Unordered, "Policy.Order: %d is no order; use job.ByKey, job.ByPartition or job.Unordered", p.Order)
 	add(p.Timeout < 0, "Policy.Timeout: %v is negative", p.Timeout)
 	add(p.MaxAttempts < 0, "Policy.MaxAttempts: %d is negative; 1 means no retry", p.MaxAttempts)

@@ -20,7 +20,7 @@ func TestPolicyDefaults(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	set := job.Policy{
-		Order: job.Unordered, Class: "slow", Timeout: 1, MaxAttempts: 2, MaxAge: 3,
+		Guarantee: job.AtLeastOnce, Order: job.Unordered, Class: "slow", Timeout: 1, MaxAttempts: 2, MaxAge: 3,
 		Backoff: job.Backoff{Initial: 4, Max: 5, Factor: 6, Jitter: job.NoJitter},
 	}
 	if got := set.WithDefaults(); got != set {
@@ -40,6 +40,7 @@ func TestPolicyValidate(t *testing.T) {
 		"zero":       {job.Policy{}, nil},
 		"no jitter":  {job.Policy{Backoff: job.Backoff{Jitter: job.NoJitter}}, nil},
 		"all jitter": {job.Policy{Backoff: job.Backoff{Jitter: 1, Factor: 1}}, nil},
+		"guarantee":  {job.Policy{Guarantee: 2}, []string{"Policy.Guarantee: 2 is no guarantee; use job.EffectivelyOnce or job.AtLeastOnce"}},
 		"order":      {job.Policy{Order: 3}, []string{"Policy.Order: 3 is no order"}},
 		"max below":  {job.Policy{Backoff: job.Backoff{Initial: 2, Max: 1}}, []string{"Policy.Backoff: Max 1ns is below Initial 2ns"}},
 		"initial":    {job.Policy{Backoff: job.Backoff{Initial: -1}}, []string{"must not be negative"}},
@@ -69,6 +70,7 @@ func TestPolicyDefaultsProperty(t *testing.T) {
 	dur := rapid.Int64Range(-2, 5)
 	rapid.Check(t, func(t *rapid.T) {
 		p := job.Policy{
+			Guarantee:   job.Guarantee(rapid.IntRange(0, 2).Draw(t, "guarantee")),
 			Order:       job.Order(rapid.IntRange(0, 4).Draw(t, "order")),
 			Timeout:     time.Duration(dur.Draw(t, "timeout")),
 			MaxAttempts: int(dur.Draw(t, "attempts")),

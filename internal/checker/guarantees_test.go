@@ -23,7 +23,19 @@ var guaranteeCases = []runCase{
 		s.file(9000, r, 0, 1, "outcome_unknown")
 	}},
 	{"at least once: a done job runs again after any fault", rerun("key.alo", ledger.Done, 9000), ""},
-	{"at least once: a done job runs again without one", rerun("key.alo", ledger.Done, 0), "I11 I6"},
+	{"at least once: a done job runs again when the task changes hands", rerun("key.alo", ledger.Done, 0), ""},
+	{name: "at least once: a done job runs again in one ownership", want: "I11 I6", do: func(s *script) {
+		r := s.produce(0, 0, kindOf("key.alo", "1"))
+		s.run(10, 20, "w1", 1, r, ledger.Done)
+		s.run(9000, 9010, "w1", 1, r, ledger.Done)
+	}},
+	{name: "at least once: a retried job is done for whoever owns the task", want: "I11 I6", do: func(s *script) {
+		r := s.produce(0, 0, kindOf("key.alo", "1"))
+		s.run(10, 20, "w1", 1, r, ledger.Retry)
+		hop := s.hop(25, 0, r, 0, 1, 1, 10)
+		s.run(40, 50, "w1", 1, hop, ledger.Done)
+		s.run(9000, 9010, "w2", 2, hop, ledger.Done)
+	}},
 	{name: "at least once: a second enqueue is not deduped", want: "", do: func(s *script) {
 		for i := range 2 {
 			r := s.produce(0, 0, kindOf("key.alo", "1"))

@@ -26,8 +26,10 @@ func (c *check) rerun(j *job, before []*call, again *call) {
 			continue
 		}
 		s := c.excusesRerun(x, again)
-		if s < 0 && c.kind(again.Kind).Guarantee == AtLeastOnce {
-			s = c.anyFault(x)
+		if s < 0 && x.ret.Result == ledger.Done && !c.recorded(x) {
+			if s = c.anyFault(x); s < 0 && again.Fence > x.Fence { // the task changed hands for no fault: a join, say
+				continue
+			}
 		}
 		if s < 0 {
 			guilty = x

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/waybill-dev/waybill/internal/checker"
 	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/witness"
 	"github.com/waybill-dev/waybill/job"
@@ -30,12 +31,14 @@ type (
 	parted    struct{ script }
 	unordered struct{ script }
 	batched   struct{ script }
+	again     struct{ script } // at least once
 )
 
 func (keyed) Kind() string     { return "sim.keyed" }
 func (parted) Kind() string    { return "sim.parted" }
 func (unordered) Kind() string { return "sim.unordered" }
 func (batched) Kind() string   { return "sim.batched" }
+func (again) Kind() string     { return "sim.again" }
 
 const maxAttempts = 5
 
@@ -43,11 +46,16 @@ var policy = job.Policy{MaxAttempts: maxAttempts, Timeout: 20 * time.Second}
 
 var orders = witness.Orders{"sim.parted": job.ByPartition, "sim.unordered": job.Unordered}
 
+var guarantees = map[string]checker.Guarantee{"sim.again": checker.AtLeastOnce}
+
 // mux is the handlers of one process, each writing to that process's ledger.
 func mux(sink ledger.Sink) *processor.Mux {
 	m := processor.NewMux()
 	m.Use(witness.Middleware(sink, orders))
 	processor.Handle(m, func(ctx context.Context, j *job.Job[keyed]) error { return play(ctx, sink, j.Message, j.Args.script) }, policy)
+	repeats := policy
+	repeats.Guarantee = job.AtLeastOnce
+	processor.Handle(m, func(ctx context.Context, j *job.Job[again]) error { return play(ctx, sink, j.Message, j.Args.script) }, repeats)
 	parts, free := policy, policy
 	parts.Order, free.Order = job.ByPartition, job.Unordered
 	free.Class = "free"
@@ -127,9 +135,11 @@ func workload(r *rand.Rand, n int, redriven bool) []enqueue {
 		case "discard":
 			e.intent = string(ledger.OutcomeDiscarded)
 		}
-		switch r.IntN(8) {
+		switch r.IntN(10) {
 		case 0, 1, 2, 3:
 			e.args = keyed{s}
+		case 8, 9:
+			e.args = again{s}
 		case 4:
 			e.args = parted{s}
 		case 5:

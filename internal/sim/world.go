@@ -332,8 +332,8 @@ func (w *world) judge(quiesced bool) (*checker.Result, error) {
 	}
 	in := checker.Input{Ledger: events, Committed: committed, Jobs: []checker.JobTopic{jt}, Quiesced: quiesced,
 		Kinds: map[string]checker.Kind{}, Timing: checker.Timing{RerunWindow: 3 * time.Second, Lease: session + 90*time.Second, Drain: drain, Session: session}}
-	for _, k := range []job.Args{keyed{}, parted{}, unordered{}, batched{}} {
-		in.Kinds[k.Kind()] = checker.Kind{MaxAttempts: maxAttempts}
+	for _, k := range []job.Args{keyed{}, parted{}, unordered{}, batched{}, again{}} {
+		in.Kinds[k.Kind()] = checker.Kind{MaxAttempts: maxAttempts, Guarantee: guarantees[k.Kind()]}
 	}
 	w.reader.Fill(&in)
 	return checker.Check(in), nil

@@ -24,6 +24,9 @@ func (p *proc) checkRun(e *Entry) {
 		}
 	}
 	src := w.topic(env.Topic)
+	if repeats(e) {
+		p.checkRepeat(e)
+	}
 	if src.tier {
 		if due := src.recs[env.Offset].Time.Add(env.Delay).UnixNano(); w.now < due {
 			w.fail("I7: %s runs %s %d ns before it is due", p.name, p.title(e), due-w.now)
@@ -48,6 +51,21 @@ func (p *proc) checkRun(e *Entry) {
 		p.last[order] = env.Offset
 	}
 	p.active[e] = true
+}
+
+// repeats reports whether a success of the entry leaves no receipt.
+func repeats(e *Entry) bool {
+	return e.env.Topic == "main" && e.Kind != nil && e.Kind.Policy.Guarantee == job.AtLeastOnce
+}
+
+// checkRepeat: what leaves no receipt runs once in a process all the same, and not far past the frontier that the log holds.
+func (p *proc) checkRepeat(e *Entry) {
+	if p.done[e.env.Offset] {
+		p.w.fail("I6: %s runs %s at %d again", p.name, p.title(e), e.env.Offset)
+	}
+	if f := &p.w.folds[len(p.w.folds)-1]; f.frEp == p.m.epoch && e.env.Offset >= f.fr[p.w.main().id]+int64(p.m.cfg.Limits.Reruns) {
+		p.w.fail("MaxAhead: %s runs %s at %d, the frontier in force is %d", p.name, p.title(e), e.env.Offset, f.fr[p.w.main().id])
+	}
 }
 
 // orderOf names what must not run beside the entry, worked out from the record and not from the lane.
@@ -119,7 +137,7 @@ func (w *world) checkSettled(f *fold, offset func(*partition) (int64, bool), how
 			return
 		}
 		for _, g := range t.ghost[t.start:max(to, t.start)] {
-			if f.facts[g.Identity].stale(g.Generation, g.Hop) {
+			if f.facts[g.Identity].stale(g.Generation, g.Hop) || !t.tier && w.done[g.Offset] {
 				continue
 			}
 			if !slices.ContainsFunc(w.letters, func(l *letter) bool {
@@ -157,7 +175,7 @@ func (w *world) checkAlive(f *fold) {
 	for id := range w.names {
 		e := f.facts[id]
 		gen := w.redriven[id]
-		alive, again := e.final(), gen == 0 || e.state == dedupe.Done || e.state != 0 && e.gen >= gen
+		alive, again := w.ended(id, f), gen == 0 || e.state == dedupe.Done || e.state != 0 && e.gen >= gen
 		if alive && again {
 			continue
 		}
@@ -176,6 +194,12 @@ func (w *world) checkAlive(f *fold) {
 			w.fail("I14: the redrive of %s to generation %d was swallowed", w.name(id), gen)
 		}
 	}
+}
+
+// ended reports whether a job needs nothing more: its receipt says so, or there is none since its success leaves none.
+func (w *world) ended(id job.Identity, f *fold) bool {
+	e := f.facts[id]
+	return e.final() || e.state == 0 && slices.ContainsFunc(w.main().ghost, func(g *job.Envelope) bool { return g.Identity == id && w.done[g.Offset] })
 }
 
 // checkProc is I8 and I13.

@@ -22,10 +22,11 @@ type Limits struct {
 	Tier    int // unfinished records of each tier, waiting ones included
 	TierB   int // and their bytes
 	Ahead   int // records above an unfinished one
+	Reruns  int // how far past the durable frontier a job runs whose success is not recorded; 0 means 10,000
 }
 
 // DefaultLimits suit one task of a few dozen: 256 MiB are some 16 of them full.
-var DefaultLimits = Limits{Records: 10_000, Bytes: 16 << 20, Tier: 12_000, TierB: 16 << 20, Ahead: 200_000}
+var DefaultLimits = Limits{Records: 10_000, Bytes: 16 << 20, Tier: 12_000, TierB: 16 << 20, Ahead: 200_000, Reruns: 10_000}
 
 // Config is fixed for the life of a machine.
 type Config struct {
@@ -81,6 +82,7 @@ type Machine struct {
 	lanes    map[uint64]*Entry // tail of each lane; its head is the one entry that is past inLane
 	heads    []*Entry          // new heads of lanes to be looked at before the input ends
 	parked   []*Entry          // heads that wait for the phase to be running
+	far      ahead
 	offered  int
 	writing  int      // writes sent or to be sent again
 	refused  int      // of those: refused at least once
@@ -110,9 +112,13 @@ func New(cfg Config) *Machine {
 	if cfg.Limits == (Limits{}) {
 		cfg.Limits = DefaultLimits
 	}
+	cfg.Limits = cfg.Limits.withDefaults()
 	m := &Machine{cfg: cfg, byTopic: map[string]*source{}, carried: map[dedupe.TopicID]int64{}, lanes: map[uint64]*Entry{},
 		overlay: map[job.Identity]dedupe.Receipt{}, inFlight: map[job.Identity]dedupe.Receipt{}, epoch: -1}
 	m.main = m.addSource(cfg.Topic, cfg.TopicID, -1, 0)
+	for _, k := range cfg.Kinds {
+		m.far.possible = m.far.possible || k.Policy.Guarantee == job.AtLeastOnce
+	}
 	return m
 }
 
@@ -144,7 +150,7 @@ func (m *Machine) AddTier(topic string, id dedupe.TopicID, delay time.Duration, 
 
 // SetLimits changes the task's share of the budget.
 func (m *Machine) SetLimits(l Limits, now int64) {
-	m.cfg.Limits, m.now = l, now
+	m.cfg.Limits, m.now = l.withDefaults(), now
 	m.balance()
 }
 

@@ -101,6 +101,7 @@ func (m *Machine) Proved(member bool, starts []Start, now int64) {
 	m.phase, m.reown, m.dirty = running, false, true
 	m.unpark()
 	m.lookAtHeads()
+	m.nearer()
 	m.balance()
 }
 
@@ -171,7 +172,7 @@ func (m *Machine) startAt(s *source, st *Start) {
 		at = st.LogStart
 	}
 	delete(m.carried, s.id)
-	s.ready, s.next = true, at
+	s.ready, s.next, s.from = true, at, at
 	m.Out.Start = append(m.Out.Start, Offset{s.topic, at})
 	m.pause(s, Restoring, false)
 }
@@ -260,7 +261,8 @@ func (m *Machine) balance() {
 		} else if half {
 			m.pause(s, reason, false)
 		}
-		if n := s.win.len(); n >= l.Ahead {
+		n, stuck := s.win.len(), m.far.stuck && s == m.main
+		if n >= l.Ahead || stuck {
 			m.pause(s, Ahead, true)
 		} else if n <= l.Ahead/2 {
 			m.pause(s, Ahead, false)

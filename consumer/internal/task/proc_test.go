@@ -32,6 +32,7 @@ type proc struct {
 
 	// what the test knows of it
 	known  map[job.Identity]fact // settled in this process
+	done   map[int64]bool        // and what succeeded in it without a receipt
 	active map[*Entry]bool       // offered or writing
 	last   map[string]int64      // offset of the last start of a key
 	lease  bool
@@ -53,7 +54,7 @@ func (w *world) assign(name string, tiers ...string) *proc {
 	}
 	w.seq++
 	p := &proc{w: w, name: name, seq: w.seq, fetch: map[string]int64{}, started: map[string]bool{}, paused: map[string]bool{}, want: map[string]int64{},
-		known: map[job.Identity]fact{}, active: map[*Entry]bool{}, last: map[string]int64{}, lease: true}
+		known: map[job.Identity]fact{}, done: map[int64]bool{}, active: map[*Entry]bool{}, last: map[string]int64{}, lease: true}
 	p.m = New(Config{Topic: w.main().name, TopicID: w.main().id, Tiers: w.tiers, Plan: w.plan, Kinds: w.kinds, Limits: w.limits,
 		StartAtEnd: w.startEnd, KeepUnknown: w.keep, MaxHop: w.maxHop, Store: dedupe.NewMemory(time.Hour), Ref: p})
 	for _, t := range tiers {
@@ -284,7 +285,9 @@ func (p *proc) end(es []*Entry, o job.Outcome) {
 		e.Outcome = o
 		p.pool = slices.DeleteFunc(p.pool, func(x *Entry) bool { return x == e })
 		delete(p.active, e)
-		if o.Verdict == job.VerdictDone && !p.gone {
+		if o.Verdict == job.VerdictDone && repeats(e) {
+			p.w.done[e.env.Offset], p.done[e.env.Offset] = true, true
+		} else if o.Verdict == job.VerdictDone && !p.gone {
 			p.learn(dedupe.Receipt{Identity: e.env.Identity, State: dedupe.Done, Gen: e.env.Generation, Digest: e.env.Digest})
 		}
 	}

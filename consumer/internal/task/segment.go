@@ -18,9 +18,11 @@ func (m *Machine) Tick(durable bool, now int64) {
 			m.unpark()
 		}
 		m.lookAtHeads()
+		m.nearer()
 	}
 	if durable {
 		m.askAgain()
+		m.stalled()
 	}
 	if s := m.segment; s != nil && s.retryAt != 0 && s.retryAt <= m.now {
 		s.retryAt = 0
@@ -136,8 +138,11 @@ func (m *Machine) durable() {
 			m.Out.Commit = append(m.Out.Commit, Offset{f.src.topic, f.offset})
 		}
 	}
+	m.nearer()
 	if m.phase == draining {
 		m.flush()
+	} else {
+		m.flushEarly()
 	}
 	m.balance()
 	m.drained()

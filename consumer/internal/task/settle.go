@@ -24,6 +24,7 @@ func (m *Machine) Outcomes(entries []*Entry, now int64) {
 		return
 	}
 	m.lookAtHeads()
+	m.flushEarly()
 	m.balance()
 	m.drained()
 }
@@ -32,7 +33,7 @@ func (m *Machine) outcome(e *Entry) {
 	o := &e.Outcome
 	if m.phase == gone { // only what is true whoever owns the task
 		e.state = held
-		if o.Verdict == job.VerdictDone {
+		if o.Verdict == job.VerdictDone && e.recorded() {
 			m.pending = append(m.pending, m.receipt(e, dedupe.Done, 0, e.env.Attempt, job.CodeNone))
 		}
 		return
@@ -40,7 +41,9 @@ func (m *Machine) outcome(e *Entry) {
 	switch o.Verdict {
 	case job.VerdictDone:
 		m.stats.Done++
-		m.record(m.receipt(e, dedupe.Done, 0, e.env.Attempt, job.CodeNone))
+		if e.recorded() {
+			m.record(m.receipt(e, dedupe.Done, 0, e.env.Attempt, job.CodeNone))
+		}
 		m.settle(e)
 	case job.VerdictRetry:
 		m.retry(e)

@@ -86,7 +86,7 @@ func (s *sim) unfinished(p *proc) string {
 		}
 	}
 	for _, id := range slices.SortedFunc(maps.Keys(s.names), func(a, b job.Identity) int { return slices.Compare(a[:], b[:]) }) {
-		if !f.facts[id].final() {
+		if !s.world.ended(id, &f) {
 			return fmt.Sprintf("%s is %+v", s.name(id), f.facts[id])
 		}
 	}

@@ -84,7 +84,7 @@ func (s *sim) assignAny() {
 
 func (s *sim) produceAny() {
 	s.jobs++
-	m := job.Message{Kind: []string{"keyed", "keyed", "free", "part", "oldkeyed", "mystery"}[s.pick(6)], ID: fmt.Sprintf("j%d", s.pick(5)),
+	m := job.Message{Kind: []string{"keyed", "keyed", "free", "part", "oldkeyed", "mystery", "again", "again"}[s.pick(8)], ID: fmt.Sprintf("j%d", s.pick(5)),
 		Key: []byte{'k', byte('0' + s.pick(2))}, Payload: []byte("payload")}
 	switch s.pick(12) {
 	case 1:

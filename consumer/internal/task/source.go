@@ -95,6 +95,7 @@ type source struct {
 	astray  bool  // the broker says that next is outside the log: to be looked up again
 	next    int64 // offset after the last record read
 	durable int64 // frontier of the last acked segment, -1 before the first
+	from    int64 // where this ownership began to read
 	lost    int64 // records below the log start that were never read
 	win     window
 	held    int // entries not settled

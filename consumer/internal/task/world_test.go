@@ -38,7 +38,8 @@ type world struct {
 	orphans   []*flight // of processes that are gone: they land late or never
 	names     map[job.Identity]string
 	redriven  map[job.Identity]uint32
-	rewound   bool // an operator's order on the job topic is not yet obeyed
+	done      map[int64]bool // records of the job topic whose success leaves no receipt, and that succeeded
+	rewound   bool           // an operator's order on the job topic is not yet obeyed
 	seq       int
 	part      int // receipts in one log record
 	trace     func(format string, a ...any)
@@ -78,7 +79,7 @@ var day0 = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func newWorld() *world {
 	w := &world{now: day0.UnixNano() + 345_678, committed: map[string]place{}, audits: map[job.Identity]string{}, names: map[job.Identity]string{},
-		redriven: map[job.Identity]uint32{}, part: 1000, keep: 10 * time.Minute, trace: func(string, ...any) {}}
+		redriven: map[job.Identity]uint32{}, done: map[int64]bool{}, part: 1000, keep: 10 * time.Minute, trace: func(string, ...any) {}}
 	delays := []time.Duration{10 * time.Second, 2 * time.Minute}
 	plan, err := retrytopics.NewPlan(delays)
 	if err != nil {
@@ -97,6 +98,8 @@ func newWorld() *world {
 	}
 	w.kinds = Catalog{"keyed": kind("keyed", "keyed", job.ByKey), "free": kind("free", "free", job.Unordered), "part": kind("part", "part", job.ByPartition)}
 	w.kinds["oldkeyed"] = w.kinds["keyed"]
+	w.kinds["again"] = kind("again", "again", job.ByKey)
+	w.kinds["again"].Policy.Guarantee = job.AtLeastOnce
 	w.folds = []fold{emptyFold()}
 	return w
 }
