@@ -94,7 +94,10 @@ func (s *sim) unfinished(p *proc) string {
 }
 
 func (s *sim) drainLast(p *proc) {
-	for range 3 { // what another owner left in the log is found now: a drain that finds it lets go at once
+	// What another owner left in the log is found now, by the ack of a segment: a drain that finds it lets go at once.
+	s.produce(job.Message{Kind: "free", ID: "before the drain", Payload: []byte("p")})
+	p.fetchAll()
+	for range 3 {
 		s.calm(p)
 		s.now += 1e8
 	}
