@@ -14,6 +14,7 @@ import (
 	"github.com/waybill-dev/waybill/consumer/internal/commit"
 	"github.com/waybill-dev/waybill/consumer/internal/group"
 	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/internal/alone"
 )
 
 // connect opens the writing client, looks at the topics and makes the rooms that need them.
@@ -24,9 +25,11 @@ func (c *Consumer) connect(ctx context.Context) error {
 	}
 	base = append(slices.Clip(base), kgo.WithLogger(kzap.New(c.log.Named("kafka").WithOptions(zap.IncreaseLevel(zapcore.WarnLevel)))))
 	base = slices.Clip(base)
-	if c.writer, err = kgo.NewClient(append(append(base, c.writerOpts()...), c.cfg.Opts...)...); err != nil {
+	writing := append(append(base, c.writerOpts()...), c.cfg.Opts...)
+	if c.writer, err = kgo.NewClient(writing...); err != nil {
 		return err
 	}
+	c.alone = alone.New(writing)
 	c.adm = kadm.NewClient(c.writer)
 	c.reader = dedupe.NewLogReader(append(append([]kgo.Opt{}, base...), c.cfg.Opts...))
 	c.base = base
@@ -36,7 +39,6 @@ func (c *Consumer) connect(ctx context.Context) error {
 	}
 	c.poller, c.fetch = newPoller(c), newFetchControl(c)
 	c.prover = &prover{c: c, asks: make(chan *handle, 1024)}
-	c.alone = &alone{c: c, work: make(chan func(), 64)}
 	c.trimmer = newTrimmer(c)
 	return nil
 }
@@ -44,7 +46,12 @@ func (c *Consumer) connect(ctx context.Context) error {
 // enter makes the group's client, which begins to join at once: the rooms its callbacks use must be there already.
 func (c *Consumer) enter() (err error) {
 	defer close(c.wired)
-	if c.group, err = kgo.NewClient(append(append(c.base, c.groupOpts()...), c.cfg.Opts...)...); err != nil {
+	bounded, err := newInflater(c.cfg.MaxBatch)
+	if err != nil {
+		return err
+	}
+	opts := append(append(c.base, c.groupOpts()...), c.cfg.Opts...)
+	if c.group, err = kgo.NewClient(append(opts, kgo.WithDecompressor(bounded))...); err != nil {
 		return err
 	}
 	c.commits = commit.New(commit.Config{Client: c.group, Group: c.cfg.Group, Committed: c.trimmer.committed,

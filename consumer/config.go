@@ -99,6 +99,9 @@ type Config struct {
 	KeepUnknown time.Duration
 	// Memory is the budget of unfinished jobs, in bytes of the whole instance. Defaults to 256 MiB.
 	Memory int
+	// MaxBatch is how large one compressed batch of a producer may become in memory, in bytes, its records included. A larger
+	// one is not opened but filed as one dead letter. Defaults to a quarter of Memory, at least 8 MiB.
+	MaxBatch int
 	// Tick is how often receipts and offsets are flushed. Defaults to 100 ms.
 	Tick time.Duration
 
@@ -140,6 +143,7 @@ func (c Config) WithDefaults() Config {
 	orDefault(&c.Window, 72*time.Hour)
 	orDefault(&c.KeepUnknown, 24*time.Hour)
 	orDefault(&c.Memory, 256<<20)
+	orDefault(&c.MaxBatch, max(8<<20, c.Memory/4))
 	orDefault(&c.Tick, 100*time.Millisecond)
 	orDefault(&c.SessionTimeout, 45*time.Second)
 	orDefault(&c.RebalanceTimeout, 60*time.Second)
@@ -197,6 +201,7 @@ func (c Config) Validate() error {
 	add(c.DrainTimeout > c.RebalanceTimeout-5*time.Second, "DrainTimeout: %v is more than RebalanceTimeout (%v) - 5 s", c.DrainTimeout, c.RebalanceTimeout)
 	add(c.Heartbeat*3 > c.SessionTimeout, "Heartbeat: %v is more than a third of SessionTimeout (%v)", c.Heartbeat, c.SessionTimeout)
 	add(c.Memory < 1<<20, "Memory: %d bytes is less than 1 MiB", c.Memory)
+	add(c.MaxBatch < 1<<20, "MaxBatch: %d bytes is less than 1 MiB", c.MaxBatch)
 	add(c.Tick < time.Millisecond, "Tick: %v is below 1 ms", c.Tick)
 	add(c.Window < time.Minute, "Window: %v is below a minute", c.Window)
 	for _, t := range c.topics() {

@@ -34,7 +34,7 @@ func valid() consumer.Config {
 func TestDefaults(t *testing.T) {
 	c := consumer.Config{}.WithDefaults()
 	if !reflect.DeepEqual(c.Tiers, []time.Duration{10 * time.Second, 2 * time.Minute, 30 * time.Minute}) || c.Workers != 100 || c.Partitions != 12 ||
-		c.Window != 72*time.Hour || c.KeepUnknown != 24*time.Hour || c.Memory != 256<<20 || c.Tick != 100*time.Millisecond || c.Logger == nil ||
+		c.Window != 72*time.Hour || c.KeepUnknown != 24*time.Hour || c.Memory != 256<<20 || c.MaxBatch != 64<<20 || c.Tick != 100*time.Millisecond || c.Logger == nil ||
 		c.SessionTimeout != 45*time.Second || c.RebalanceTimeout != time.Minute || c.Heartbeat != 3*time.Second || c.DrainTimeout != 20*time.Second ||
 		c.FetchWait != 250*time.Millisecond || c.ClientID != "waybill" || c.Instance == "" || c.Setup != consumer.Verify || c.Start != consumer.Earliest {
 		t.Errorf("defaults: %+v", c)
@@ -45,7 +45,7 @@ func TestDefaults(t *testing.T) {
 	if c := (consumer.Config{RebalanceTimeout: 10 * time.Second}).WithDefaults(); c.DrainTimeout > 5*time.Second {
 		t.Errorf("with a short rebalance timeout the default drain timeout %v is refused", c.DrainTimeout)
 	}
-	set := consumer.Config{Tiers: []time.Duration{time.Second}, Workers: 1, Partitions: 2, Window: time.Hour, KeepUnknown: time.Hour, Memory: 1 << 30,
+	set := consumer.Config{Tiers: []time.Duration{time.Second}, Workers: 1, Partitions: 2, Window: time.Hour, KeepUnknown: time.Hour, Memory: 1 << 30, MaxBatch: 1 << 20,
 		Tick: time.Second, SessionTimeout: time.Minute, RebalanceTimeout: time.Hour, Heartbeat: time.Second, DrainTimeout: time.Second,
 		FetchWait: time.Second, ClientID: "x", Instance: "i", Logger: zap.NewExample()}
 	if got := set.WithDefaults(); !reflect.DeepEqual(got, set) {
@@ -106,8 +106,8 @@ func TestNewRefuses(t *testing.T) {
 func TestNewReturnsAllErrors(t *testing.T) {
 	mux := oneKind()
 	processor.Handle(mux, done)
-	_, err := consumer.New(consumer.Config{Mux: mux, Workers: -1, Tick: 1, Opts: []kgo.Opt{kgo.ConsumerGroup("mine")}})
-	for _, want := range []string{"Brokers", "Group", "Topics", "Workers", "Tick", "note", "Opts[0]"} {
+	_, err := consumer.New(consumer.Config{Mux: mux, Workers: -1, Tick: 1, MaxBatch: 1, Opts: []kgo.Opt{kgo.ConsumerGroup("mine")}})
+	for _, want := range []string{"Brokers", "Group", "Topics", "Workers", "Tick", "MaxBatch", "note", "Opts[0]"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not name %s", err, want)
 		}
@@ -147,6 +147,8 @@ func TestOwnedOptions(t *testing.T) {
 		"batch size":      {kgo.ProducerBatchMaxBytes(1000), "kgo.ProducerBatchMaxBytes"},
 		"timeouts":        {kgo.RequestTimeoutOverhead(time.Minute), "kgo.RequestTimeoutOverhead"},
 		"not an option":   {kgo.MaxBufferedRecords(-1), "Opts"},
+		"decompression":   {kgo.MaxDecompressBatchBytes(1 << 20), "set Config.MaxBatch"},
+		"decompressor":    {kgo.WithDecompressor(decompressor{}), "kgo.WithDecompressor"},
 		"rack":            {kgo.Rack("a"), ""},
 		"compression":     {kgo.ProducerBatchCompression(kgo.NoCompression()), ""},
 		"fetch size":      {kgo.FetchMaxBytes(1 << 20), ""},
@@ -162,6 +164,13 @@ func TestOwnedOptions(t *testing.T) {
 			}
 		})
 	}
+}
+
+// decompressor is somebody else's.
+type decompressor struct{}
+
+func (decompressor) Decompress(src []byte, _ kgo.CompressionCodecType) ([]byte, error) {
+	return src, nil
 }
 
 func TestLoad(t *testing.T) {

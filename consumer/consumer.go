@@ -17,6 +17,7 @@ import (
 	"github.com/waybill-dev/waybill/consumer/internal/pool"
 	"github.com/waybill-dev/waybill/consumer/internal/task"
 	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/internal/alone"
 	"github.com/waybill-dev/waybill/processor"
 	"github.com/waybill-dev/waybill/retrytopics"
 )
@@ -47,7 +48,7 @@ type Consumer struct {
 	poller   *poller
 	fetch    *fetchControl
 	prover   *prover
-	alone    *alone
+	alone    *alone.Sender // of what was refused for the size of its batch
 	commits  *commit.Manager
 	trimmer  *trimmer
 	shards   []*shard
@@ -181,7 +182,7 @@ func (c *Consumer) work(ctx context.Context) error {
 	if err := c.enter(); err != nil {
 		return errors.Join(fmt.Errorf("consumer: %w", err), c.end(stopWriting, stopBackground))
 	}
-	for _, f := range []func(context.Context){c.commits.Run, c.fetch.run, c.prover.run, c.trimmer.run, c.alone.run} {
+	for _, f := range []func(context.Context){c.commits.Run, c.fetch.run, c.prover.run, c.trimmer.run} {
 		c.spawn(f)
 	}
 	polling, stopPolling := context.WithCancel(bg)
@@ -224,6 +225,7 @@ func (c *Consumer) end(stop ...context.CancelFunc) error {
 	for _, f := range stop {
 		f()
 	}
+	c.alone.Close()
 	c.bg.join()
 	for _, s := range c.shards {
 		s.close()

@@ -3,6 +3,7 @@ package consumer
 import (
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -42,7 +43,11 @@ func checkOpts(cfg Config) error {
 	for i, o := range ownedOpts {
 		owned[i] = connect.Owned{Name: o.name, Option: o.option, Want: plain.OptValues(o.option), Instead: o.instead}
 	}
-	return connect.CheckOwned(given, owned)
+	err = connect.CheckOwned(given, owned)
+	if opt := kgo.WithDecompressor; reflect.TypeOf(given.OptValue(opt)) != reflect.TypeOf(plain.OptValue(opt)) { // no two are equal
+		err = errors.Join(err, errors.New("Opts: kgo.WithDecompressor belongs to Waybill; it bounds what a batch may become in memory, set Config.MaxBatch"))
+	}
+	return err
 }
 
 const (
@@ -67,6 +72,7 @@ var ownedOpts = []struct {
 	{"FetchIsolationLevel", kgo.FetchIsolationLevel, "jobs of aborted transactions do not exist"},
 	{"KeepControlRecords", kgo.KeepControlRecords, "they are no jobs"},
 	{"KeepRetryableFetchErrors", kgo.KeepRetryableFetchErrors, "it is always on"},
+	{"MaxDecompressBatchBytes", kgo.MaxDecompressBatchBytes, "set Config.MaxBatch"},
 	{"RequiredAcks", kgo.RequiredAcks, writes},
 	{"DisableIdempotentWrite", kgo.DisableIdempotentWrite, writes},
 	{"TransactionalID", kgo.TransactionalID, writes},

@@ -153,6 +153,13 @@ func (p *poller) errors(fetches kgo.Fetches) (any bool) {
 			return
 		}
 		any = true
+		if large, ok := errors.AsType[*kgo.ErrDecompressTooLarge](err); ok {
+			if h := p.c.handleOf(topic, partition); h != nil {
+				limit := p.c.cfg.MaxBatch
+				h.shard.post(h, func(m *task.Machine, now int64) { m.Unreadable(topic, large.Offset, large.NextOffset, limit, now) })
+			}
+			return
+		}
 		if errors.Is(err, kerr.OffsetOutOfRange) {
 			if h := p.c.handleOf(topic, partition); h != nil {
 				h.shard.post(h, func(m *task.Machine, now int64) { m.OutOfRange(topic, now) })

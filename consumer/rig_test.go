@@ -110,7 +110,9 @@ func (r *rig) launch(name string, change ...func(*consumer.Config)) *instance {
 	core, logs := observer.New(zapcore.InfoLevel)
 	i.logs = logs
 	cfg := consumer.Config{Brokers: []string{"localhost:9092"}, Group: groupName, Topics: []string{topicName}, Mux: r.mux(name), Instance: name,
-		Setup: consumer.Create, Logger: zap.New(core), Opts: []kgo.Opt{kgo.Dialer(i.wire.dial)}}
+		Setup: consumer.Create, Logger: zap.New(core), Opts: []kgo.Opt{kgo.Dialer(i.wire.dial),
+			// The client's zstd decoders end in finalizers, outside of the bubble whose channels they close.
+			kgo.ProducerBatchCompression(kgo.SnappyCompression())}}
 	for _, f := range change {
 		f(&cfg)
 	}

@@ -60,14 +60,3 @@ func (t *trimmer) trim(ctx context.Context) {
 		t.c.complain("trim tiers", zap.Error(err))
 	}
 }
-
-func (a *alone) run(ctx context.Context) {
-	for {
-		select {
-		case f := <-a.work:
-			f()
-		case <-ctx.Done():
-			return
-		}
-	}
-}

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -21,8 +22,8 @@ import (
 func (c *Consumer) write(h *handle, w *task.Write) {
 	r := c.record(h, w)
 	c.writer.Produce(c.writing, r, func(r *kgo.Record, err error) {
-		if errors.Is(err, kerr.MessageTooLarge) { // a broker refuses whole batches: only a record alone knows it was meant
-			c.alone.send(r, func(err error) { c.written(h, w, r, err) })
+		if errors.Is(err, kerr.MessageTooLarge) { // the batch was; of the record only an answer to it alone says so
+			c.alone.Send(r, func(r *kgo.Record, err error) { c.written(h, w, r, err) })
 			return
 		}
 		c.written(h, w, r, err)
@@ -34,7 +35,10 @@ func (c *Consumer) written(h *handle, w *task.Write, r *kgo.Record, err error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, kerr.MessageTooLarge):
-		res = task.TooLarge
+		if res = task.TooLarge; w.Dest == task.ToAudit || w.Truncated { // nothing is left to leave out
+			c.complain("write", zap.String("topic", r.Topic), zap.Int32("partition", r.Partition), zap.Error(fmt.Errorf(
+				"raise max.message.bytes of the topic, which `waybill setup apply` does: %w", err)))
+		}
 	default:
 		res = task.Refused
 		c.complain("write", zap.String("topic", r.Topic), zap.Int32("partition", r.Partition), zap.Error(err))
@@ -76,22 +80,6 @@ func handlerName(e *task.Entry) string {
 		return e.Kind.Name + " v" + itoa(v)
 	}
 	return e.Kind.Name
-}
-
-// alone sends records one at a time, so that a refusal is about that record and not about its neighbours in a batch.
-type alone struct {
-	c    *Consumer
-	work chan func()
-}
-
-func (a *alone) send(r *kgo.Record, done func(error)) {
-	again := &kgo.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: r.Headers}
-	job := func() { done(a.c.writer.ProduceSync(a.c.writing, again).FirstErr()) }
-	select {
-	case a.work <- job:
-	default:
-		a.c.later(0, job)
-	}
 }
 
 // maxSegment is the size to which one record of the log is filled. Frontiers stand in the last record of a segment only,
@@ -154,6 +142,9 @@ func (c *Consumer) logEntries(h *handle, entries []*dedupe.Entry, done func(erro
 	for _, e := range entries {
 		r := &kgo.Record{Topic: h.topic.receipts, Partition: h.key.partition, Value: dedupe.AppendSegment(nil, e.Segment)}
 		c.writer.Produce(c.writing, r, func(r *kgo.Record, err error) {
+			if errors.Is(err, kerr.MessageTooLarge) {
+				err = fmt.Errorf("raise max.message.bytes of the topic, which `waybill setup apply` does: %w", err)
+			}
 			if err != nil {
 				failed.Store(&err)
 				c.complain("receipts", zap.String("topic", r.Topic), zap.Int32("partition", r.Partition), zap.Error(err))

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/waybill-dev/waybill/connect"
+	"github.com/waybill-dev/waybill/internal/alone"
 	"github.com/waybill-dev/waybill/job"
 )
 
@@ -131,13 +132,12 @@ func badTopic(s string) error {
 // as kgo.RecordPartitioner, where records made by Encode are produced with another client.
 func Partitioner() kgo.Partitioner { return kgo.StickyKeyPartitioner(nil) }
 
-// newClient makes the Kafka client of a valid config with defaults applied. limit is asked for the bytes a batch may have.
-func (c Config) newClient(limit func(topic string) int32) (*kgo.Client, error) {
+// clientOpts are the options of the Kafka client, the user's aside. limit is asked for the bytes a batch may have.
+func (c Config) clientOpts(limit func(topic string) int32, partitioner kgo.Partitioner) ([]kgo.Opt, error) {
 	opts, err := c.settings().Opts()
 	if err != nil {
 		return nil, err
 	}
-	partitioner := Partitioner()
 	opts = append(opts,
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(partitioner),
@@ -148,15 +148,27 @@ func (c Config) newClient(limit func(topic string) int32) (*kgo.Client, error) {
 	if c.Logger.Core().Enabled(zap.ErrorLevel) {
 		opts = append(opts, kgo.WithLogger(kzap.New(c.Logger)))
 	}
-	cl, err := kgo.NewClient(append(opts, c.Opts...)...)
+	return opts, nil
+}
+
+// newClient makes the Kafka client of a valid config with defaults applied, and the sender of what it gives back as too
+// large.
+func (c Config) newClient(limit func(topic string) int32) (*kgo.Client, *alone.Sender, error) {
+	partitioner := Partitioner()
+	opts, err := c.clientOpts(limit, partitioner)
 	if err != nil {
-		return nil, fmt.Errorf("Opts: %w", err)
+		return nil, nil, err
+	}
+	opts = append(opts, c.Opts...)
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("Opts: %w", err)
 	}
 	if err := connect.CheckOwned(cl, c.owned(partitioner)); err != nil {
 		cl.Close()
-		return nil, err
+		return nil, nil, err
 	}
-	return cl, nil
+	return cl, alone.New(opts), nil
 }
 
 // clientRecords is more than MaxBuffered, so that our own bound is the one that is felt.

@@ -92,8 +92,7 @@ func explain(topic string, err error) error {
 	case errors.Is(err, kgo.ErrClientClosed):
 		return fmt.Errorf("%w: %w", ErrUnknown, ErrClosed)
 	case errors.Is(err, kerr.MessageTooLarge):
-		return fmt.Errorf("%w, or was batched with one that is: raise max.message.bytes of the topic, or send a reference to the data: %w",
-			ErrTooLarge, err)
+		return fmt.Errorf("%w for topic %s: raise its max.message.bytes, or send a reference to the data: %w", ErrTooLarge, topic, err)
 	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
 		return fmt.Errorf("there is no topic %s, or this user may not see it; `waybill setup apply` creates topics: %w", topic, err)
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -48,15 +49,25 @@ func (p *Producer) launch(ctx context.Context, began time.Time, kind string, whe
 	}
 	f.handed = true
 	p.cl.Produce(context.Background(), r, func(r *kgo.Record, err error) {
-		p.makeRoom(f)
-		if err != nil {
-			p.arrive(f, explain(r.Topic, err))
+		if errors.Is(err, kerr.MessageTooLarge) { // the batch was; of the record only an answer to it alone says so
+			p.limits.forget(r.Topic)
+			p.alone.Send(r, func(r *kgo.Record, err error) { p.land(f, r, err) })
 			return
 		}
-		f.where.Partition, f.where.Offset = r.Partition, r.Offset
-		p.arrive(f, nil)
+		p.land(f, r, err)
 	})
 	return f
+}
+
+// land ends a flight with what the brokers said.
+func (p *Producer) land(f *flight, r *kgo.Record, err error) {
+	p.makeRoom(f)
+	if err != nil {
+		p.arrive(f, explain(r.Topic, err))
+		return
+	}
+	f.where.Partition, f.where.Offset = r.Partition, r.Offset
+	p.arrive(f, nil)
 }
 
 // admit checks the size of a job's record and takes room for it.
@@ -203,6 +214,7 @@ func (p *Producer) close(ctx context.Context) error {
 	p.stopped = true
 	p.producing.Unlock()
 	p.cl.Close()
+	p.alone.Close()
 	return p.account(cause)
 }
 

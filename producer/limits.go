@@ -80,6 +80,13 @@ func (l *limits) known(topic string) (int32, bool) {
 	return n, n > 0
 }
 
+// forget drops what is known of a topic that refused what it should have taken: its limit was lowered meanwhile.
+func (l *limits) forget(topic string) {
+	if l.fixed == nil {
+		l.topics.Delete(topic)
+	}
+}
+
 // learn returns a topic's limit, asking the brokers if need be: one caller asks, the others wait for it. A refusal (no such
 // topic, a wrong password) is shared with all who have waited since before it came, as began says.
 func (l *limits) learn(ctx context.Context, topic string, began time.Time) (int32, error) {

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/waybill-dev/waybill/internal/alone"
 	"github.com/waybill-dev/waybill/job"
 )
 
@@ -17,6 +18,7 @@ import (
 type Producer struct {
 	cfg    Config
 	cl     *kgo.Client
+	alone  *alone.Sender // of what the brokers refused for the size of its batch
 	limits limits
 
 	jobs  *semaphore.Weighted // room for MaxBuffered jobs
@@ -67,11 +69,11 @@ func New(c Config) (*Producer, error) {
 		flights: map[uint64]*flight{},
 		idle:    make(chan struct{}),
 	}
-	cl, err := c.newClient(p.limits.batch)
+	cl, single, err := c.newClient(p.limits.batch)
 	if err != nil {
 		return nil, fmt.Errorf("producer: invalid Config:\n%w", err)
 	}
-	p.cl = cl
+	p.cl, p.alone = cl, single
 	p.limits.use(cl)
 	p.life, p.end = context.WithCancelCause(context.Background())
 	return p, nil

@@ -56,7 +56,7 @@ func (m *Machine) admit(e *Entry, s *source, r *Record) {
 	s.held++
 	s.bytes += e.size
 	m.stats.admitted(s, e.size)
-	if s.tier >= 0 && e.env.Fault == "" {
+	if s.tier >= 0 && e.env.Fault == "" && e.unread == "" {
 		if due := dueAt(&e.env, r.Time, s.delay); due > m.now {
 			e.state = waitingDue
 			s.due.Push(due, e)

@@ -40,6 +40,8 @@ func (m *Machine) decide(e *Entry) {
 	}
 	env := &e.env
 	switch {
+	case e.unread != "":
+		m.unopened(e)
 	case env.Fault != "":
 		m.file(e, dlq.Malformed, job.CodeMalformed, env.Fault)
 	case !env.Expires.IsZero() && nanos(env.Expires) <= m.now:

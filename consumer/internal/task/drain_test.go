@@ -114,8 +114,8 @@ func TestDrainOvertaken(t *testing.T) {
 	r.said("late segment of epoch 0: free/2 done;")
 }
 
-// Abandoned: what is settled and not durable goes to the log as outcomes, without frontiers; so does what succeeds later,
-// and only that.
+// Abandoned: what is settled and not durable goes to the log as outcomes, without frontiers; so do a success and the ack of
+// a copy that come later, and only those.
 func TestAbandon(t *testing.T) {
 	r := newRig(t)
 	for _, id := range []string{"1", "2", "3", "4", "5", "6", "7"} {
@@ -134,7 +134,8 @@ func TestAbandon(t *testing.T) {
 	equal(t, "idle", r.p.m.Idle(), false)
 	x := r.write()
 	x.landWrite()
-	x.answer() // too late: the next owner runs it again
+	x.answer()
+	r.said("late segment of epoch 0: free/3 retrying hop 1;")
 	r.end("free/4", success)
 	r.said("late segment of epoch 0: free/4 done;")
 	r.end("free/5", failure)
@@ -149,12 +150,39 @@ func TestAbandon(t *testing.T) {
 	r.p.settleDown()
 	f := r.folds[len(r.folds)-1]
 	equal(t, "frontier", f.fr[r.main().id], 1) // of the segment that was on the way
-	equal(t, "known", len(f.facts), 4)
+	equal(t, "known", len(f.facts), 5)
 	r.p.crash()
 	r.p = r.runs("b")
 	r.lines = nil
 	r.p.fetchAll()
-	r.said("run free/3", "run free/5", "run free/6", "!free/1 ", "!free/4", "!free/7")
+	r.said("run free/5", "run free/6", "!free/1 ", "!free/3", "!free/4", "!free/7")
+}
+
+// A write that is refused after the task was let go says nothing, nor does the letter of a conflict.
+func TestAbandonedWrites(t *testing.T) {
+	r := newRig(t)
+	m := msg("free", "1", "")
+	r.give(m)
+	r.end("free/1", success)
+	r.p.tick(true)
+	r.p.settleDown()
+	m.Payload = []byte("another")
+	r.give(m)
+	conflict := r.write()
+	r.give(msg("free", "2", ""))
+	r.end("free/2", failure)
+	r.p.m.Abandon(r.now)
+	r.p.carry()
+	r.lines = nil
+	for _, x := range slices.Clone(r.p.writes) {
+		if x == conflict {
+			x.landWrite()
+			x.answer()
+		} else {
+			x.answer2(Refused)
+		}
+	}
+	r.said("!late")
 }
 
 func TestAbandonBeforeOwning(t *testing.T) {

@@ -39,14 +39,15 @@ type Entry struct {
 	Kind    *Kind // nil when unknown
 	Outcome job.Outcome
 
-	m     *Machine
-	src   *source
-	next  *Entry // in the lane
-	lane  uint64
-	index uint64 // in the window of src
-	size  int
-	state state
-	write *Write // while writing
+	m      *Machine
+	src    *source
+	next   *Entry // in the lane
+	lane   uint64
+	index  uint64 // in the window of src
+	size   int
+	state  state
+	write  *Write // while writing
+	unread string // why the batch that the entry stands for was not opened
 }
 
 // Message is the job as handed to a handler.

@@ -163,7 +163,11 @@ const (
 func (m *Machine) Written(w *Write, res WriteResult, now int64) {
 	m.now = now
 	e := w.Entry
-	if e.write != w || m.phase == gone {
+	if e.write != w {
+		return
+	}
+	if m.phase == gone {
+		m.writtenLate(w, res)
 		return
 	}
 	switch {
@@ -191,6 +195,19 @@ func (m *Machine) Written(w *Write, res WriteResult, now int64) {
 	m.lookAtHeads()
 	m.balance()
 	m.drained()
+}
+
+// writtenLate is Written for a task that was let go meanwhile: that the copy or letter stands in its topic is true whoever
+// owns the task, and who knows it does not run the job again.
+func (m *Machine) writtenLate(w *Write, res WriteResult) {
+	if res != Acked {
+		return
+	}
+	w.Entry.write = nil
+	if !w.silent {
+		m.pending = append(m.pending, w.receipt)
+		m.late()
+	}
 }
 
 func (m *Machine) backoff(tries int) int64 {
