@@ -114,6 +114,10 @@ func (s *scan) step(ctx context.Context) error {
 		}
 		e, err := Decode(rec.Value)
 		if err != nil {
+			if errors.Is(err, ErrMalformed) {
+				err = fmt.Errorf("%w; only Waybill may write there. To go on without the receipts up to here, stop the group and delete the "+
+					"partition's records below offset %d (kafka-delete-records): what it then does not remember may run twice", err, rec.Offset+1)
+			}
 			return s.log.named(fmt.Errorf("offset %d: %w", rec.Offset, err))
 		}
 		e.Offset, e.Time = rec.Offset, rec.Timestamp

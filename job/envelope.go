@@ -130,10 +130,6 @@ func (p *parser) take(name string, value []byte) bool {
 		}
 		return false
 	}
-	if len(value) > MaxText+64 {
-		p.fail(fmt.Errorf("header %s has %d bytes", name, len(value)))
-		return true
-	}
 	if !p.producers(name, value) && p.trust == TrustCopy {
 		p.engines(name, value)
 	}
@@ -177,6 +173,10 @@ func (p *parser) producers(name string, value []byte) bool {
 
 // engines reads the headers of a copy.
 func (p *parser) engines(name string, value []byte) {
+	if len(value) > MaxText+64 { // longer than any that the engine writes
+		p.fail(fmt.Errorf("header %s has %d bytes", name, len(value)))
+		return
+	}
 	m, s := &p.e.Message, string(value)
 	var n uint64
 	var err error

@@ -167,24 +167,28 @@ func TestDecodeFaults(t *testing.T) {
 	const job = "waybill-kind=k\nwaybill-id=i\n"
 	const tier = job + "waybill-hop=1\nwaybill-delay=5\nwaybill-origin=emails/3/7/0\n"
 	for headers, want := range map[string]string{
-		"waybill-kind=k\n":                            "header waybill-id is missing beside waybill-kind",
-		"waybill-kind=\nwaybill-id=i\n":               "kind is empty",
-		"waybill-kind=a b\nwaybill-id=i\n":            `kind "a b" contains white space`,
-		"waybill-kind=k\nwaybill-id=\n":               "id is empty",
-		job + "waybill-id=i\n":                        "header waybill-id stands twice",
-		job + "waybill-version=-1\n":                  `version "-1" is not a number from 0 to 2147483647`,
-		job + "waybill-version=2147483648\n":          "version",
-		job + "content-type=a\x00\n":                  "content-type",
-		job + "content-type=a\ncontent-type=a\n":      "header content-type stands twice",
-		job + "waybill-at=tomorrow\n":                 `at "tomorrow" is not an RFC 3339 time`,
-		job + "waybill-expires=\n":                    "expires",
-		job + "waybill-correlation=a\x01\n":           "correlation",
-		job + "waybill-correlation=" + big(513):       "correlation has 513 bytes",
-		job + "waybill-of-tomorrow=" + big(MaxText*2): "header waybill-of-tomorrow has 8192 bytes",
+		"waybill-kind=k\n":                       "header waybill-id is missing beside waybill-kind",
+		"waybill-kind=\nwaybill-id=i\n":          "kind is empty",
+		"waybill-kind=a b\nwaybill-id=i\n":       `kind "a b" contains white space`,
+		"waybill-kind=k\nwaybill-id=\n":          "id is empty",
+		job + "waybill-id=i\n":                   "header waybill-id stands twice",
+		job + "waybill-version=-1\n":             `version "-1" is not a number from 0 to 2147483647`,
+		job + "waybill-version=2147483648\n":     "version",
+		job + "content-type=a\x00\n":             "content-type",
+		job + "content-type=a\ncontent-type=a\n": "header content-type stands twice",
+		job + "waybill-at=tomorrow\n":            `at "tomorrow" is not an RFC 3339 time`,
+		job + "waybill-expires=\n":               "expires",
+		job + "waybill-correlation=a\x01\n":      "correlation",
+		job + "waybill-correlation=" + big(513):  "correlation has 513 bytes",
 	} {
 		e := decode(headers, TrustJob, "web")
 		if !strings.HasPrefix(e.Fault, want) || e.ID != placed || ValidateKind(e.Kind) != nil || e.Attempt != 1 {
 			t.Errorf("%.80q: fault %q, kind %q, id %q; want %q", headers, e.Fault, e.Kind, e.ID, want)
+		}
+	}
+	for _, headers := range []string{"waybill-of-tomorrow=" + big(MaxText*2), "waybill-error=" + big(MaxText*2), "waybill-hop=-1\nwaybill-hop=x\n"} {
+		if e := decode(job+headers, TrustJob, "web"); e.Fault != "" || e.ID != "i" || e.Hop != 0 || e.LastError != "" || len(e.Headers) != 0 {
+			t.Errorf("%.40q is ignored on a job topic: %+v", headers, e)
 		}
 	}
 	own := Origin{"emails", 3, 42, instant}
@@ -207,6 +211,7 @@ func TestDecodeFaults(t *testing.T) {
 		{tier + "waybill-delay=5\n", "header waybill-delay stands twice", carried},
 		{tier + "waybill-first=x\n", "first failure", carried},
 		{tier + "waybill-error=" + big(MaxText+65), "header waybill-error has", carried},
+		{tier + "waybill-of-tomorrow=" + big(MaxText*2), "header waybill-of-tomorrow has 8192 bytes", carried},
 	} {
 		e := decode(c.headers, TrustCopy, "web")
 		if !strings.HasPrefix(e.Fault, c.want) || e.ID != placed || e.Hop != 0 || e.Generation != 0 || e.Origin != c.origin {

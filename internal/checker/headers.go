@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/waybill-dev/waybill/internal/ledger"
 )
@@ -21,18 +22,22 @@ type headers struct {
 	origin            ledger.Pos
 	code              string
 
-	seen uint16 // bit i: wireNames[i] stood on the record
+	seen uint32 // bit i: wireNames[i] stood on the record
 	ce   map[string]string
 	bad  string // the first thing wrong; empty when well-formed
 }
 
 // wireNames are the headers read, without their prefix.
-var wireNames = [...]string{"kind", "id", "at", "expires", "hop", "gen", "attempt", "attempts", "delay", "first", "origin", "error", "code"}
+var wireNames = [...]string{"kind", "id", "at", "expires", "hop", "gen", "attempt", "attempts", "delay", "first", "origin", "error", "code",
+	"version", "correlation", contentType}
+
+// contentType is the one wire header without the prefix.
+const contentType = "content-type"
 
 // has reports whether a wire header stood on the record, named without its prefix.
 func (h *headers) has(name string) bool { return h.seen&bit(name) != 0 }
 
-func bit(name string) uint16 {
+func bit(name string) uint32 {
 	for i, n := range wireNames {
 		if n == name {
 			return 1 << i
@@ -46,7 +51,7 @@ func parseHeaders(all []Header, copied bool) headers {
 	var h headers
 	for _, x := range all {
 		name, ok := strings.CutPrefix(x.Key, "waybill-")
-		if !ok {
+		if ok = ok && name != contentType || x.Key == contentType; !ok {
 			h.cloudEvent(x.Key, x.Value)
 			continue
 		}
@@ -62,11 +67,16 @@ func parseHeaders(all []Header, copied bool) headers {
 		}
 		h.seen |= bit(name)
 		if err != nil && h.bad == "" {
-			h.bad = fmt.Sprintf("header waybill-%s %.40q %v", name, x.Value, err)
+			h.bad = fmt.Sprintf("header %s %.40q %v", x.Key, x.Value, err)
 		}
 	}
 	if h.bad == "" && h.has("kind") && !h.has("id") {
 		h.bad = "header waybill-id is missing beside waybill-kind"
+	}
+	if kind, id, ok := h.event(); ok && h.bad == "" && !h.has("kind") {
+		if err := errors.Join(word(kind), text(id, 512)); err != nil {
+			h.bad = "CloudEvent " + err.Error()
+		}
 	}
 	return h
 }
@@ -77,13 +87,19 @@ var errOther = errors.New("is another header")
 func (h *headers) producers(name, v string) (err error) {
 	switch name {
 	case "kind":
-		h.kind, err = v, nonempty(v)
+		h.kind, err = v, word(v)
 	case "id":
-		h.id, err = v, nonempty(v)
+		h.id, err = v, errors.Join(nonempty(v), text(v, 512))
 	case "at":
-		h.at, err = time.Parse(time.RFC3339Nano, v)
+		h.at, err = instant(v)
 	case "expires":
-		h.expires, err = time.Parse(time.RFC3339Nano, v)
+		h.expires, err = instant(v)
+	case "version":
+		_, err = strconv.ParseUint(v, 10, 31)
+	case "correlation":
+		err = text(v, 512)
+	case contentType:
+		err = text(v, 256)
 	default:
 		return errOther
 	}
@@ -103,7 +119,7 @@ func (h *headers) engines(name, v string) (err error) {
 		ms, err = count(v)
 		h.delay = time.Duration(ms) * time.Millisecond
 	case "first":
-		_, err = time.Parse(time.RFC3339Nano, v)
+		_, err = instant(v)
 	case "origin":
 		h.origin, err = parseOrigin(v)
 	case "error":
@@ -132,6 +148,36 @@ func (h *headers) event() (kind, id string, ok bool) {
 	kind = h.ce["ce_type"]
 	source, name := h.ce["ce_source"], h.ce["ce_id"]
 	return kind, source + "|" + name, h.ce["ce_specversion"] != "" && kind != "" && source != "" && name != ""
+}
+
+// word is what a kind may be.
+func word(s string) error {
+	if strings.ContainsAny(s, " \t\r\n") {
+		return errors.New("holds white space")
+	}
+	return errors.Join(nonempty(s), text(s, 200))
+}
+
+// text is what any other text may be.
+func text(s string, limit int) error {
+	switch {
+	case len(s) > limit:
+		return fmt.Errorf("is longer than %d bytes", limit)
+	case !utf8.ValidString(s):
+		return errors.New("is not UTF-8")
+	case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return errors.New("holds a control character")
+	}
+	return nil
+}
+
+// instant is a time that can be written in UTC again.
+func instant(s string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if y := t.UTC().Year(); err == nil && (y < 0 || y > 9999) {
+		err = errors.New("cannot parse: in UTC it is outside of the years 0 to 9999")
+	}
+	return t, err
 }
 
 func nonempty(s string) error {

@@ -63,6 +63,38 @@ func TestMalformedHeaders(t *testing.T) {
 			t.Errorf("%s %q: %q, want %q", c.name, c.value, h.bad, c.want)
 		}
 	}
+	long := strings.Repeat("x", 513)
+	for _, c := range []struct{ name, value, want string }{
+		{"waybill-kind", "a b", "white space"},
+		{"waybill-kind", "a\n", "white space"},
+		{"waybill-kind", long[:201], "longer than 200"},
+		{"waybill-kind", "\xff", "not UTF-8"},
+		{"waybill-id", "a\x00b", "control character"},
+		{"waybill-id", "\x7f", "control character"},
+		{"waybill-id", long, "longer than 512"},
+		{"waybill-id", "\xc3\x28", "not UTF-8"},
+		{"waybill-at", "9999-12-31T23:59:59-23:00", "outside of the years"},
+		{"waybill-expires", "0000-01-01T00:00:00+23:00", "outside of the years"},
+		{"waybill-version", "-1", "invalid syntax"},
+		{"waybill-version", "2147483648", "out of range"},
+		{"waybill-correlation", long, "longer than 512"},
+		{"content-type", "\t", "control character"},
+		{"content-type", long[:257], "longer than 256"},
+	} {
+		for _, copied := range []bool{false, true} {
+			if h := parseHeaders(wireHeaders(c.name, c.value), copied); !strings.Contains(h.bad, c.want) || !strings.Contains(h.bad, c.name) {
+				t.Errorf("%s %q: %q, want %q", c.name, c.value, h.bad, c.want)
+			}
+		}
+	}
+	for _, name := range []string{"waybill-version", "content-type"} {
+		if h := parseHeaders(wireHeaders(name, "1", name, "1"), false); !strings.Contains(h.bad, "stands twice") {
+			t.Errorf("%s stands twice: %q", name, h.bad)
+		}
+	}
+	if h := parseHeaders(wireHeaders("waybill-content-type", "\t", "waybill-content-type", "\t"), false); h.bad != "" {
+		t.Errorf("a reserved name that is no header of the format: %q", h.bad)
+	}
 	if h := parseHeaders(wireHeaders("waybill-kind", "k", "waybill-id", "1", "waybill-id", "2"), false); !strings.Contains(h.bad, "stands twice") {
 		t.Errorf("an id that stands twice: %q", h.bad)
 	}
@@ -76,6 +108,12 @@ func TestCloudEventHeaders(t *testing.T) {
 	h := parseHeaders(wireHeaders(whole...), false)
 	if kind, id, ok := h.event(); !ok || kind != "shop.order" || id != "/shop|9" {
 		t.Error(kind, id, ok)
+	}
+	for _, c := range []struct{ kind, id string }{{"a b", "9"}, {"a", "\x00"}, {"a", strings.Repeat("x", 507)}, {strings.Repeat("x", 201), "9"}} {
+		h := parseHeaders(wireHeaders("ce_specversion", "1.0", "ce_type", c.kind, "ce_source", "/shop", "ce_id", c.id), false)
+		if !strings.HasPrefix(h.bad, "CloudEvent") {
+			t.Errorf("event %q %q: %q", c.kind, c.id, h.bad)
+		}
 	}
 	for i := 0; i < len(whole); i += 2 {
 		part := append(append([]string{}, whole[:i]...), whole[i+2:]...)
