@@ -30,7 +30,8 @@ type Write struct {
 	Text        string
 	Attempts    int // burnt, this one included
 	First, Last time.Time
-	Truncated   bool // ToDeadLetters: without the payload, which was refused for its size
+	Truncated   bool   // ToDeadLetters: without the payload, which was refused for its size
+	Problem     string // why it was refused last; the shard's to set
 	Action      string
 
 	receipt dedupe.Receipt
@@ -83,6 +84,7 @@ type Effects struct {
 	Notes   []string // for the log: rewinds, records lost to retention, refusals; each says what to do
 	Rewound []Offset // an operator's order was obeyed: audit it
 	Drained bool     // nothing runs, everything settled is durable: commit and let go
+	Anew    bool     // the log is another, or lost its end: let go, and own the task from scratch
 }
 
 // Reset empties the effects, keeping their memory.

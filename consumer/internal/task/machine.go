@@ -32,6 +32,7 @@ var DefaultLimits = Limits{Records: 10_000, Bytes: 16 << 20, Tier: 12_000, TierB
 type Config struct {
 	Topic       string // the job topic
 	TopicID     dedupe.TopicID
+	Known       []dedupe.TopicID // of the job topic and all its tiers, whether or not they are read here
 	Partition   int32
 	DefaultKind string // of foreign records
 	Tiers       []Tier // that new copies go to, in the order of Plan.Tiers
@@ -69,10 +70,15 @@ type Machine struct {
 	cfg     Config
 	phase   phase
 	epoch   int64
-	holds   uint16 // bits of the reasons set by Hold
-	reown   bool   // the next start keeps what memory holds
-	proofs  int    // asked for and not yet answered
-	claimed int64  // when frontiers were last made durable
+	holds   uint16            // bits of the reasons set by Hold
+	texts   map[Reason]string // of those
+	reown   bool              // the next start keeps what memory holds
+	proofs  int               // asked for and not yet answered
+	asked   int               // in a row for places that were not known
+	askAt   int64             // when they are asked for again
+	rewound bool              // a source begins below what this epoch has claimed of it: own again
+	refusal string            // what was said of the last write refused
+	claimed int64             // when frontiers were last made durable
 	now     int64
 	main    *source
 	sources []*source // main first
@@ -113,7 +119,7 @@ func New(cfg Config) *Machine {
 		cfg.Limits = DefaultLimits
 	}
 	cfg.Limits = cfg.Limits.withDefaults()
-	m := &Machine{cfg: cfg, byTopic: map[string]*source{}, carried: map[dedupe.TopicID]int64{}, lanes: map[uint64]*Entry{},
+	m := &Machine{cfg: cfg, byTopic: map[string]*source{}, carried: map[dedupe.TopicID]int64{}, texts: map[Reason]string{}, lanes: map[uint64]*Entry{},
 		overlay: map[job.Identity]dedupe.Receipt{}, inFlight: map[job.Identity]dedupe.Receipt{}, epoch: -1}
 	m.main = m.addSource(cfg.Topic, cfg.TopicID, -1, 0)
 	for _, k := range cfg.Kinds {
@@ -126,10 +132,11 @@ func (m *Machine) addSource(topic string, id dedupe.TopicID, tier int, delay tim
 	s := &source{topic: topic, id: id, idText: hex.EncodeToString(id[:]), tier: tier, delay: delay, durable: -1}
 	m.sources = append(m.sources, s)
 	m.byTopic[topic] = s
-	s.pauses.set(Restoring, true, m.now)
+	s.pauses.set(Restoring, m.phase != fresh, m.now)
 	for r := range reasons { // what holds the task holds a partition that comes later too
 		if m.holds&(1<<r) != 0 {
 			s.pauses.set(r, true, m.now)
+			s.pauses.explain(r, m.texts[r])
 		}
 	}
 	return s

@@ -14,6 +14,9 @@ func (m *Machine) Assign(now int64) {
 		return
 	}
 	m.phase = owning
+	for _, s := range m.sources {
+		s.pauses.set(Restoring, true, m.now)
+	}
 	m.Out.Own = true
 }
 
@@ -25,6 +28,10 @@ func (m *Machine) Owned(offset int64, now int64) {
 	}
 	if offset < 0 { // acked, but not told where: without its offset there is no epoch
 		m.Out.Own = true
+		return
+	}
+	if offset < m.cfg.Store.Position().Next {
+		m.logBack(offset)
 		return
 	}
 	m.epoch = offset
@@ -58,8 +65,9 @@ func (m *Machine) ReadDone(now int64) {
 // Start is what the cluster knows of one partition: the group's committed offset and the ends of the log.
 type Start struct {
 	Topic     string
-	Committed int64 // -1: none
-	Ours      bool  // the commit carries our metadata; one without it is an operator's order
+	ID        dedupe.TopicID // zero: not known
+	Committed int64          // -1: none
+	Ours      bool           // the commit carries our metadata; one without it is an operator's order
 	LogStart  int64
 	LogEnd    int64
 }
@@ -92,13 +100,15 @@ func (m *Machine) Proved(member bool, starts []Start, now int64) {
 	for i := range starts {
 		switch s := m.byTopic[starts[i].Topic]; {
 		case s == nil:
+		case m.another(s, &starts[i]):
 		case !s.ready:
 			m.startAt(s, &starts[i])
 		case s.astray:
 			m.findAgain(s, &starts[i])
 		}
 	}
-	m.phase, m.reown, m.dirty = running, false, true
+	m.dirty = m.dirty || m.phase == proving // a new epoch claims everything anew
+	m.phase, m.reown = running, false
 	m.unpark()
 	m.lookAtHeads()
 	m.nearer()
@@ -115,15 +125,18 @@ func (m *Machine) prove() {
 
 // askAgain asks for the places that the last proof did not have: the cluster may not know a partition for a moment.
 func (m *Machine) askAgain() {
-	if m.phase != running || m.proofs > 0 {
+	if m.phase != running || m.proofs > 0 || m.now < m.askAt {
 		return
 	}
 	for _, s := range m.sources {
-		if s.astray || !s.ready && !s.pauses.has(Truncated) {
+		if s.astray || !s.ready && !s.pauses.has(Truncated) && !s.pauses.has(Recreated) {
+			m.asked++
+			m.askAt = m.now + m.backoff(m.asked)
 			m.prove()
 			return
 		}
 	}
+	m.asked, m.askAt = 0, 0
 }
 
 // carry takes over the frontiers in force of partitions that are not read here. Those of partitions that are read stay
@@ -140,7 +153,7 @@ func (m *Machine) carry(inForce map[dedupe.TopicID]int64) {
 }
 
 func (m *Machine) startAt(s *source, st *Start) {
-	if s.pauses.has(Truncated) { // only an operator ends that: a log that grew past the start meanwhile holds other records
+	if s.pauses.has(Truncated) || s.pauses.has(Recreated) { // only an operator ends that: a log that grew past the start meanwhile holds other records
 		return
 	}
 	logged, known := m.carried[s.id]
@@ -151,17 +164,22 @@ func (m *Machine) startAt(s *source, st *Start) {
 		m.Out.Rewound = append(m.Out.Rewound, Offset{s.topic, at})
 		m.note("%s/%d: an operator set the group's offset to %d (the log says %d): obeyed; receipts still hold", s.topic, m.cfg.Partition, at, logged)
 	case known:
-	case st.Committed >= 0:
+	case m.remade() && s.tier < 0:
+		m.recreated(s)
+		return
+	case st.Committed >= 0 && !m.remade():
 		at = st.Committed
+		if s.tier < 0 && m.cfg.Store.Position().FrontierEpoch < 0 {
+			m.note("%s/%d: the receipt log knows nothing of what the group did: it was deleted, or emptied by retention. Begins at the group's offset %d; jobs done before may run again if they are sent again", s.topic, m.cfg.Partition, at)
+		}
 	case s.tier < 0 && m.cfg.StartAtEnd:
 		at = st.LogEnd
 	default:
 		at = st.LogStart
 	}
 	if at > st.LogEnd {
-		s.pauses.set(Truncated, true, m.now)
-		m.note("%s/%d: the start %d lies beyond the end of the log %d; the partition stays paused (truncated). If the topic was truncated or recreated on purpose, stop the group and set its offset by hand",
-			s.topic, m.cfg.Partition, at, st.LogEnd)
+		m.truncated(s, fmt.Sprintf("%s/%d: the start %d lies beyond the end of the log %d; the partition stays paused (truncated). If the topic was truncated or recreated on purpose, stop the group and set its offset by hand",
+			s.topic, m.cfg.Partition, at, st.LogEnd))
 		m.pause(s, Restoring, false)
 		return
 	}
@@ -171,8 +189,11 @@ func (m *Machine) startAt(s *source, st *Start) {
 		}
 		at = st.LogStart
 	}
+	if claimed, ok := m.claims()[s.id]; ok && at < claimed {
+		m.rewound, s.below = true, true
+	}
 	delete(m.carried, s.id)
-	s.ready, s.next, s.from = true, at, at
+	s.ready, s.next, s.from, m.dirty = true, at, at, true
 	m.Out.Start = append(m.Out.Start, Offset{s.topic, at})
 	m.pause(s, Restoring, false)
 }
@@ -194,8 +215,7 @@ func (m *Machine) OutOfRange(topic string, now int64) {
 func (m *Machine) findAgain(s *source, st *Start) {
 	s.astray = false
 	if s.next > st.LogEnd {
-		m.pause(s, Truncated, true)
-		m.note("%s/%d was read up to %d, but ends at %d: truncated. The partition stays paused; stop the group and set its offset by hand", s.topic, m.cfg.Partition, s.next, st.LogEnd)
+		m.truncated(s, fmt.Sprintf("%s/%d was read up to %d, but ends at %d: truncated. The partition stays paused; stop the group and set its offset by hand", s.topic, m.cfg.Partition, s.next, st.LogEnd))
 	} else if s.next < st.LogStart {
 		m.lose(s, s.next, st.LogStart)
 		s.next = st.LogStart
@@ -213,18 +233,6 @@ func (m *Machine) lose(s *source, from, to int64) {
 
 func (m *Machine) note(format string, a ...any) {
 	m.Out.Notes = append(m.Out.Notes, fmt.Sprintf(format, a...))
-}
-
-// Hold sets or lifts a pause reason that the instance knows of: Layout, Lease, Stopped. Without a lease no attempt is
-// offered either (I12), nor while stopped, when the store may not know what is done.
-func (m *Machine) Hold(r Reason, on bool, now int64) {
-	m.now = now
-	for _, s := range m.sources {
-		m.pause(s, r, on)
-	}
-	if m.holds &^= 1 << r; on {
-		m.holds |= 1 << r
-	}
 }
 
 // pause sets a reason of one source and asks for the pause or resume that follows.
@@ -275,7 +283,11 @@ func (m *Machine) balance() {
 // lengthens what a crash would rerun.
 func (m *Machine) balanceWrites() {
 	stuck := m.refused > 0 || m.segment != nil && m.segment.tries > 0
+	if !stuck {
+		m.refusal = ""
+	}
 	for _, s := range m.sources {
 		m.pause(s, UnackedWrites, stuck)
+		s.pauses.explain(UnackedWrites, m.refusal)
 	}
 }

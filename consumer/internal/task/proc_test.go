@@ -55,7 +55,11 @@ func (w *world) assign(name string, tiers ...string) *proc {
 	w.seq++
 	p := &proc{w: w, name: name, seq: w.seq, fetch: map[string]int64{}, started: map[string]bool{}, paused: map[string]bool{}, want: map[string]int64{},
 		known: map[job.Identity]fact{}, done: map[int64]bool{}, active: map[*Entry]bool{}, last: map[string]int64{}, lease: true}
-	p.m = New(Config{Topic: w.main().name, TopicID: w.main().id, Tiers: w.tiers, Plan: w.plan, Kinds: w.kinds, Limits: w.limits,
+	var known []dedupe.TopicID
+	for _, t := range w.topics {
+		known = append(known, t.id)
+	}
+	p.m = New(Config{Topic: w.main().name, TopicID: w.main().id, Known: known, Tiers: w.tiers, Plan: w.plan, Kinds: w.kinds, Limits: w.limits,
 		StartAtEnd: w.startEnd, KeepUnknown: w.keep, MaxHop: w.maxHop, Store: dedupe.NewMemory(time.Hour), Ref: p})
 	for _, t := range tiers {
 		x := w.topic(t)

@@ -12,6 +12,9 @@ func (m *Machine) Tick(durable bool, now int64) {
 		return
 	}
 	m.retryWrites()
+	if durable && m.rewound && m.segment == nil && m.phase == running {
+		m.ownAgain()
+	}
 	if m.phase == running {
 		m.release()
 		if m.open() {
@@ -38,6 +41,9 @@ func (m *Machine) Tick(durable bool, now int64) {
 // flush sends a segment if none is on the way and there is something to say.
 func (m *Machine) flush() {
 	if m.segment != nil || m.phase != running && m.phase != draining {
+		return
+	}
+	if m.rewound && m.phase == running { // nothing is claimed before the task is owned again
 		return
 	}
 	seg := &Segment{Epoch: m.epoch, limit: m.seq}
@@ -75,11 +81,16 @@ func (m *Machine) SegmentAcked(seg *Segment, entries []*dedupe.Entry, err error,
 	if err != nil {
 		seg.tries++
 		seg.retryAt = m.now + m.backoff(seg.tries)
+		m.refusal = "the receipts cannot be written: " + err.Error()
 		m.balance()
 		return nil
 	}
 	seg.tries = 0
 	next := m.cfg.Store.Position().Next
+	if at := entries[0].Offset; at >= 0 && at < next {
+		m.logBack(at)
+		return nil
+	}
 	for _, e := range entries {
 		if e.Offset != next {
 			m.gapped = true
@@ -123,7 +134,7 @@ func (m *Machine) gapRead() {
 		m.Out.Drained = true
 		return
 	}
-	m.phase, m.reown, m.Out.Own = owning, true, true
+	m.ownAgain()
 }
 
 // durable ends a segment: its receipts are in the store, its frontiers in force.
@@ -133,8 +144,11 @@ func (m *Machine) durable() {
 	m.claimed = m.now
 	clear(m.inFlight)
 	for _, f := range seg.sources {
-		if f.offset != f.src.durable {
-			f.src.durable = f.offset
+		if f.offset == f.src.durable {
+			continue
+		}
+		f.src.durable = f.offset
+		if f.src.ours() {
 			m.Out.Commit = append(m.Out.Commit, Offset{f.src.topic, f.offset})
 		}
 	}

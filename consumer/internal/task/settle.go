@@ -190,6 +190,7 @@ func (m *Machine) Written(w *Write, res WriteResult, now int64) {
 			m.refused++
 		}
 		w.retryAt = m.now + m.backoff(w.tries)
+		m.refusal = w.Problem
 		m.again = append(m.again, w)
 	}
 	m.lookAtHeads()

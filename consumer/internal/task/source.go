@@ -22,10 +22,12 @@ const (
 	Truncated                   // the start lies beyond the end of the log; an operator must reset the group's offset
 	Lease                       // the instance cannot prove that it is still a member; ends with the next heartbeat
 	Stopped                     // the log or the task is in a state only an operator can mend; see the text
+	Missing                     // a topic that the partition needs does not exist; ends when it does
+	Recreated                   // the topic was deleted and made anew; an operator must say where to begin in the new one
 	reasons
 )
 
-var reasonText = [reasons]string{"restoring", "backpressure", "ahead", "not_due", "unacked_writes", "layout", "truncated", "lease", "stopped"}
+var reasonText = [reasons]string{"restoring", "backpressure", "ahead", "not_due", "unacked_writes", "layout", "truncated", "lease", "stopped", "missing", "recreated"}
 
 // String is the reason's name as shown by the CLI and the status page.
 func (r Reason) String() string {
@@ -42,6 +44,7 @@ func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 type pauses struct {
 	bits  uint16
 	since [reasons]int64
+	texts map[Reason]string // of those that have more to say than ends
 }
 
 // set puts r into the set or takes it out and reports whether the set became, or ceased to be, empty.
@@ -54,26 +57,13 @@ func (p *pauses) set(r Reason, on bool, now int64) (flipped bool) {
 	p.bits ^= bit
 	if on {
 		p.since[r] = now
+	} else {
+		delete(p.texts, r)
 	}
 	return (was == 0) != (p.bits == 0)
 }
 
 func (p *pauses) has(r Reason) bool { return p.bits&(1<<r) != 0 }
-
-// PauseReason is one reason of one partition.
-type PauseReason struct {
-	Reason Reason    `json:"reason"`
-	Since  time.Time `json:"since"`
-}
-
-func (p *pauses) list() (out []PauseReason) {
-	for r := range reasons {
-		if p.has(r) {
-			out = append(out, PauseReason{r, time.Unix(0, p.since[r])})
-		}
-	}
-	return out
-}
 
 func (p *pauses) String() string {
 	var s []string
@@ -93,6 +83,7 @@ type source struct {
 
 	ready   bool  // next is known and fetching was started there
 	astray  bool  // the broker says that next is outside the log: to be looked up again
+	below   bool  // of what this epoch has claimed: not to be committed before the task is owned again
 	next    int64 // offset after the last record read
 	durable int64 // frontier of the last acked segment, -1 before the first
 	from    int64 // where this ownership began to read
@@ -112,6 +103,10 @@ func (s *source) frontier(limit uint64) int64 {
 	}
 	return s.next
 }
+
+// ours reports whether the frontier may be committed as the group's offset: not in a topic that is another by now, nor while
+// the log does not say it.
+func (s *source) ours() bool { return !s.below && !s.pauses.has(Recreated) }
 
 // slot is one record read and not yet below the frontier.
 type slot struct {
