@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,7 +28,13 @@ func (c *Consumer) setUp(ctx context.Context) (ever map[string][]time.Duration, 
 		return nil, err
 	}
 	if c.cfg.Setup == Create || report.Err() == nil { // then only the layout may be new
-		if err := setup.Apply(ctx, c.adm, opts, report); err != nil {
+		err := setup.Apply(ctx, c.adm, opts, report)
+		if errors.Is(err, setup.ErrChanged) { // a job topic was made just now: once more, by what it is
+			if report, err = setup.Plan(ctx, c.adm, opts, want); err == nil {
+				err = setup.Apply(ctx, c.adm, opts, report)
+			}
+		}
+		if err != nil {
 			return nil, err
 		}
 		if report, err = setup.Plan(ctx, c.adm, opts, want); err != nil {

@@ -87,7 +87,8 @@ func Plan(ctx context.Context, adm *kadm.Client, opts []kgo.Opt, w Want) (Report
 	return Compare(w, have, layout), nil
 }
 
-// Apply mends what can be mended and writes the layout. What another instance created meanwhile is fine. What only a person
+// Apply mends what can be mended and writes the layout. What another instance created meanwhile is fine; where it has other
+// partitions than the plan says the error is ErrChanged, and nothing was made that depends on it. What only a person
 // can mend is left, and is an error of Verify.
 func Apply(ctx context.Context, adm *kadm.Client, opts []kgo.Opt, r Report) error {
 	var errs []error
@@ -96,7 +97,9 @@ func Apply(ctx context.Context, adm *kadm.Client, opts []kgo.Opt, r Report) erro
 		var err error
 		switch c.Action {
 		case Create:
-			err = create(ctx, adm, c.spec)
+			if err = create(ctx, adm, c.spec); errors.Is(err, ErrChanged) {
+				return err // what depends on it would be made wrong
+			}
 			created = true
 		case Alter:
 			err = alter(ctx, adm, c.spec)
@@ -127,8 +130,30 @@ func create(ctx context.Context, adm *kadm.Client, s *spec) error {
 		configs[c.key] = kadm.StringPtr(c.value)
 	}
 	_, err := adm.CreateTopic(ctx, s.partitions, s.replication, configs, s.name)
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+	if errors.Is(err, kerr.TopicAlreadyExists) {
+		return existing(ctx, adm, s)
+	}
+	if err != nil {
 		return fmt.Errorf("create topic %s: %w", s.name, err)
+	}
+	return nil
+}
+
+// ErrChanged is the error of a plan that is no longer true: plan again.
+var ErrChanged = errors.New("the topic was created meanwhile with other partitions")
+
+// existing holds a topic that somebody created after the plan was made, or shortly before, when the brokers' metadata did not show it,
+// against the plan.
+func existing(ctx context.Context, adm *kadm.Client, s *spec) error {
+	if err := appear(ctx, adm, []string{s.name}); err != nil {
+		return err
+	}
+	topics, err := adm.ListTopics(ctx, s.name)
+	if err != nil {
+		return fmt.Errorf("look at topic %s: %w", s.name, err)
+	}
+	if n := int32(len(topics[s.name].Partitions)); s.exact && n != s.partitions {
+		return fmt.Errorf("create topic %s with %d partitions: %w (%d)", s.name, s.partitions, ErrChanged, n)
 	}
 	return nil
 }
@@ -150,14 +175,19 @@ func alter(ctx context.Context, adm *kadm.Client, s *spec) error {
 
 // settle waits until the brokers' metadata shows what was created: creation is acked by the controller before that.
 func settle(ctx context.Context, adm *kadm.Client, r Report) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
 	var names []string
 	for _, c := range r.Changes {
 		if c.Action == Create {
 			names = append(names, c.Topic)
 		}
 	}
+	return appear(ctx, adm, names)
+}
+
+// appear waits until the brokers know the topics.
+func appear(ctx context.Context, adm *kadm.Client, names []string) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
 	every := time.NewTicker(50 * time.Millisecond)
 	defer every.Stop()
 	for {
@@ -168,7 +198,7 @@ func settle(ctx context.Context, adm *kadm.Client, r Report) error {
 		select {
 		case <-every.C:
 		case <-ctx.Done():
-			return fmt.Errorf("the new topics %v did not appear within 30 s: %w", names, errors.Join(err, topics.Error()))
+			return fmt.Errorf("the new topics %v did not appear within 30 s, or the wait for them was ended: %w", names, errors.Join(ctx.Err(), err, topics.Error()))
 		}
 	}
 }

@@ -161,6 +161,27 @@ func TestApplyTwice(t *testing.T) {
 	})
 }
 
+// A job topic that is created between plan and apply, with other partitions than the plan's, is taken as it is: nothing is made
+// by the plan's count, which only a person could undo.
+func TestApplyMeetsAnotherTopic(t *testing.T) {
+	withRig(t, func(r *rig) {
+		w := want()
+		w.Topics[0].Partitions = 4
+		report := r.plan(w)
+		if _, err := r.adm.CreateTopic(r.ctx, 2, 1, nil, "emails"); err != nil {
+			t.Fatal(err)
+		}
+		if err := Apply(r.ctx, r.adm, r.opts, report); !errors.Is(err, ErrChanged) || !strings.Contains(err.Error(), "topic emails") {
+			t.Errorf("error %v", err)
+		}
+		time.Sleep(10 * time.Second) // the client's own view of the topics gets old
+		r.apply(r.plan(w))
+		if report = r.plan(w); !report.OK() || report.Partitions != 2*3+1+3 {
+			t.Errorf("%d partitions, %v", report.Partitions, report.Changes)
+		}
+	})
+}
+
 // What the controller refuses is an error that names each topic, and nothing is written to the layout.
 func TestApplyReportsFaults(t *testing.T) {
 	withRig(t, func(r *rig) {

@@ -100,7 +100,7 @@ func (r *Report) jobTopic(t TopicWant, have Have) (int32, int16) {
 		if repl == 0 {
 			repl = -1
 		}
-		s := &spec{name: t.Name, partitions: int32(t.Partitions), replication: repl}
+		s := &spec{name: t.Name, partitions: int32(t.Partitions), replication: repl, exact: true}
 		r.create(s)
 		return s.partitions, repl
 	}
