@@ -12,7 +12,8 @@
 // is its own; only one runs at a time. A side works through its topic, in a new group each time, until it has done so for at least the
 // seconds asked for, ten by default: these are its passes. The clock of a pass runs from the first record in hand until
 // the group's committed offsets stand at the end of the topic, on both sides; its processor time begins before the client
-// is made, since clients fetch ahead.
+// is made, since clients fetch ahead. Where the number of partitions is what is measured, both begin when every partition
+// has delivered.
 //
 // Topics have names of their own in each run and are deleted afterwards, with the groups: 8 partitions, loaded with values
 // of 200 B that no codec compresses, under the headers that package producer writes, in batches as franz-go's defaults

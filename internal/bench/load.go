@@ -34,18 +34,18 @@ const (
 	KindJSON = "bench.json" // {"seq":…,"text":"…"}
 )
 
-// raw is the job of nearly every case.
-type raw []byte
+// blob is the job of nearly every case.
+type blob []byte
 
 // Kind is KindRaw.
-func (raw) Kind() string { return KindRaw }
+func (blob) Kind() string { return KindRaw }
 
 // seq is the job's number, counted from 0 in the order of loading.
-func (r raw) seq() int {
-	if len(r) < 8 {
+func (b blob) seq() int {
+	if len(b) < 8 {
 		return -1
 	}
-	return int(binary.LittleEndian.Uint64(r))
+	return int(binary.LittleEndian.Uint64(b))
 }
 
 // text is the job of rows about JSON.
@@ -57,7 +57,8 @@ type text struct {
 // Kind is KindJSON.
 func (text) Kind() string { return KindJSON }
 
-// Load says what a topic is loaded with. The zero value of every field but Topic and Jobs is the method's.
+// Load says what a topic is loaded with. The zero value of every field but Topic and Jobs is the method's. The first eight
+// bytes of a raw value are the job's number, little-endian.
 type Load struct {
 	Topic      string
 	Jobs       int
@@ -65,6 +66,7 @@ type Load struct {
 	Keys       int // 10,000
 	Even       bool
 	ValueBytes int  // 200
+	BatchBytes int  // the most a batch may have; 0: franz-go's default, 1 MB
 	JSON       bool // the kind is KindJSON
 	// Hot adds a job of one further key after each of the Jobs. They come in a number of their own, from Jobs on.
 	Hot bool
@@ -147,9 +149,12 @@ func Fill(ctx context.Context, connection connect.Settings, l Load) (err error) 
 	if err != nil {
 		return err
 	}
-	cl, err := kgo.NewClient(append(opts,
-		kgo.RecordPartitioner(producer.Partitioner()), kgo.ProducerLinger(20*time.Millisecond), kgo.MaxBufferedRecords(100_000),
-		kgo.MetadataMinAge(100*time.Millisecond), kgo.UnknownTopicRetries(50))...)
+	opts = append(opts, kgo.RecordPartitioner(producer.Partitioner()), kgo.ProducerLinger(20*time.Millisecond), kgo.MaxBufferedRecords(100_000),
+		kgo.MetadataMinAge(100*time.Millisecond), kgo.UnknownTopicRetries(50))
+	if l.BatchBytes > 0 { // and time to fill them, however many there are
+		opts = append(opts, kgo.ProducerBatchMaxBytes(int32(l.BatchBytes)), kgo.ProducerLinger(500*time.Millisecond))
+	}
+	cl, err := kgo.NewClient(opts...)
 	if err != nil {
 		return err
 	}
@@ -163,7 +168,26 @@ func Fill(ctx context.Context, connection connect.Settings, l Load) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Close(ctx)) }()
+	if l.Jobs == 0 {
+		return visible(ctx, cl, l.Topic)
+	}
 	return produceAll(ctx, cl, p, l)
+}
+
+// visible waits until the brokers know a new topic; who produces to it waits anyway.
+func visible(ctx context.Context, cl *kgo.Client, topic string) error {
+	for {
+		topics, err := kadm.NewClient(cl).ListTopics(ctx, topic)
+		if err != nil {
+			return fmt.Errorf("look at topic %s: %w", topic, err)
+		}
+		if err = topics.Error(); err == nil {
+			return nil
+		}
+		if !sleep(ctx, 100*time.Millisecond) {
+			return fmt.Errorf("topic %s did not appear: %w", topic, err)
+		}
+	}
 }
 
 // produceAll encodes as p would and produces with cl, which does not wait for each ack.

@@ -9,7 +9,7 @@ import (
 var noopCase = Case{
 	Name:     "noop",
 	Measures: "how fast a backlog of jobs with order by key is worked through when a job costs nothing, beside a raw loop",
-	Rows:     []string{"effectively_once", "json"},
+	Rows:     []string{"at_least_once", "effectively_once", "json"},
 	jobs:     3_000_000,
 	run:      runNoop,
 }
@@ -21,6 +21,7 @@ func runNoop(ctx context.Context, e *env) error {
 		json    bool
 		figures []Figure
 	}{
+		{"at_least_once", job.Policy{Guarantee: job.AtLeastOnce}, false, []Figure{atLeast("ratio", 0.55)}},
 		{"effectively_once", job.Policy{}, false, []Figure{atLeast("ratio", 0.35)}},
 		{"json", job.Policy{}, true, nil}, // the raw side decodes too
 	} {

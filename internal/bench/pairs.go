@@ -1,9 +1,6 @@
 package bench
 
-import (
-	"context"
-	"math"
-)
+import "context"
 
 // pair is one round: the raw side and Waybill's.
 type pair struct{ raw, waybill sample }
@@ -41,8 +38,16 @@ func (r *Row) addPairs(rounds []pair) {
 	r.addSpread("ratio", each(rounds, func(p pair) float64 { return p.waybill.rate() / p.raw.rate() }))
 	r.addSpread("cpu_us_per_job", each(rounds, func(p pair) float64 { return p.waybill.micros() }))
 	r.addSpread("raw_cpu_us_per_job", each(rounds, func(p pair) float64 { return p.raw.micros() }))
-	r.Seconds = math.Inf(1)
 	for _, p := range rounds {
-		r.Seconds = min(r.Seconds, p.raw.Seconds, p.waybill.Seconds)
+		r.lasted(p.raw, p.waybill)
+	}
+}
+
+// lasted notes how long sides worked; the shortest counts.
+func (r *Row) lasted(sides ...sample) {
+	for _, s := range sides {
+		if r.Seconds == 0 || s.Seconds < r.Seconds {
+			r.Seconds = s.Seconds
+		}
 	}
 }

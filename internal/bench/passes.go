@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,9 @@ type passParams struct {
 	Seconds float64    `json:"seconds"`
 	JSON    bool       `json:"json"`
 	Policy  job.Policy `json:"policy"` // of the kind; Waybill's side only
+	// Steady leaves out what it costs to begin: clock, processor time and jobs count from the moment when every partition
+	// that has records has delivered one.
+	Steady bool `json:"steady"`
 }
 
 // sample is what one side measured.
@@ -45,47 +49,93 @@ type pass struct {
 	first atomic.Int64 // nanoseconds of the clock when the first record was in hand; 0: not yet
 	n     atomic.Int64 // jobs handled
 	full  chan struct{}
+
+	seen   []atomic.Bool // partitions that have delivered; only for a steady pass
+	unseen atomic.Int64
+
+	// The state of things when the clock began.
+	before time.Duration // processor time
+	skip   int64         // jobs handled
 }
 
-// began notes the first record.
-func (p *pass) began() {
-	if p.first.Load() == 0 {
-		p.first.CompareAndSwap(0, time.Now().UnixNano())
+// newPass begins a pass. Clients fetch ahead of the first record in hand, so processor time counts from here.
+func newPass(ctx context.Context, s *side, p passParams, group string) (*pass, error) {
+	out := &pass{s: s, p: p, group: group, full: make(chan struct{}), before: processorTime()}
+	if !p.Steady {
+		return out, nil
+	}
+	admin, err := kadm.NewOptClient(s.opts...)
+	if err != nil {
+		return nil, err
+	}
+	defer admin.Close()
+	ends, err := admin.ListEndOffsets(ctx, p.Topic)
+	if err != nil {
+		return nil, err
+	}
+	out.seen = make([]atomic.Bool, len(ends[p.Topic]))
+	for _, end := range ends[p.Topic] {
+		if end.Offset > 0 {
+			out.unseen.Add(1)
+		}
+	}
+	return out, nil
+}
+
+// began is called with the partition of each record before it is handled, from any goroutine.
+func (p *pass) began(partition int32) {
+	switch {
+	case p.seen == nil:
+		if p.first.Load() == 0 {
+			p.first.CompareAndSwap(0, time.Now().UnixNano())
+		}
+	case p.seen[partition].Load():
+	case !p.seen[partition].Swap(true) && p.unseen.Add(-1) == 0:
+		p.before, p.skip = processorTime(), p.n.Load()
+		p.first.Store(time.Now().UnixNano())
 	}
 }
 
 // passes makes passes until they have lasted the seconds asked for. one works until the pass is full and committed, or ctx
 // ends, and calls its argument when that is so, before it tidies up.
-func passes(ctx context.Context, s *side, one func(ctx context.Context, p *pass, done func() error) error) (any, error) {
+func passes(ctx context.Context, s *side, one func(ctx context.Context, p *pass, done func()) error) (any, error) {
 	var params passParams
 	if err := s.read(&params); err != nil {
 		return nil, err
 	}
 	var total sample
 	for total.Seconds < params.Seconds {
-		p := &pass{s: s, p: params, group: fmt.Sprintf("%s-%d", params.Group, total.Passes), full: make(chan struct{})}
-		before, finished := processorTime(), false
-		err := one(ctx, p, func() error {
+		p, err := newPass(ctx, s, params, numbered(params.Group, total.Passes))
+		if err != nil {
+			return nil, err
+		}
+		finished := false
+		err = one(ctx, p, func() {
 			finished = true
-			total.CPU += (processorTime() - before).Seconds()
+			total.CPU += (processorTime() - p.before).Seconds()
 			total.Seconds += time.Since(time.Unix(0, p.first.Load())).Seconds()
-			return nil
+			total.Jobs += params.Jobs - int(p.skip)
 		})
 		if err != nil || !finished {
 			return nil, errors.Join(fmt.Errorf("pass %d ended after %d of %d jobs", total.Passes+1, p.n.Load(), params.Jobs), err, ctx.Err())
 		}
 		total.Passes++
-		total.Jobs += params.Jobs
+		if err := s.tell(fmt.Sprintf("%d jobs in %.1f s", total.Jobs, total.Seconds)); err != nil {
+			return nil, err
+		}
 	}
 	return total, nil
 }
+
+// numbered names the group of a pass.
+func numbered(group string, pass int) string { return group + "-" + strconv.Itoa(pass) }
 
 // commitEvery is how often the raw side commits: Waybill's tick.
 const commitEvery = 100 * time.Millisecond
 
 // rawPasses is the role of the other side: a group loop as franz-go's documentation has it.
 func rawPasses(ctx context.Context, s *side) (any, error) {
-	return passes(ctx, s, func(ctx context.Context, p *pass, done func() error) error {
+	return passes(ctx, s, func(ctx context.Context, p *pass, done func()) error {
 		cl, err := kgo.NewClient(append(s.opts[:len(s.opts):len(s.opts)], kgo.ConsumerGroup(p.group), kgo.ConsumeTopics(p.p.Topic),
 			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())...)
 		if err != nil {
@@ -97,18 +147,23 @@ func rawPasses(ctx context.Context, s *side) (any, error) {
 			handle = func(r *kgo.Record) error { var t text; return json.Unmarshal(r.Value, &t) }
 		}
 		last := time.Now()
-		for n := 0; n < p.p.Jobs; p.n.Store(int64(n)) {
+		for n := 0; n < p.p.Jobs; {
 			fetches := cl.PollFetches(ctx)
 			if err := fetches.Err(); err != nil {
 				return err
 			}
-			p.began()
 			var failed error
-			fetches.EachRecord(func(r *kgo.Record) {
-				if err := handle(r); err != nil {
-					failed = err
+			fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+				if len(f.Records) > 0 {
+					p.began(f.Partition)
 				}
-				n++
+				for _, r := range f.Records {
+					if err := handle(r); err != nil {
+						failed = err
+					}
+				}
+				n += len(f.Records)
+				p.n.Store(int64(n))
 			})
 			if failed != nil {
 				return failed
@@ -120,7 +175,8 @@ func rawPasses(ctx context.Context, s *side) (any, error) {
 				}
 			}
 		}
-		return done()
+		done()
+		return nil
 	})
 }
 
@@ -131,19 +187,19 @@ func waybillPasses(ctx context.Context, s *side) (any, error) {
 		return nil, err
 	}
 	defer watch.Close()
-	return passes(ctx, s, func(ctx context.Context, p *pass, done func() error) error {
+	return passes(ctx, s, func(ctx context.Context, p *pass, done func()) error {
 		mux := processor.NewMux()
-		count := func() error {
-			p.began()
+		count := func(m *job.Message) error {
+			p.began(m.Partition)
 			if p.n.Add(1) == int64(p.p.Jobs) {
 				close(p.full)
 			}
 			return nil
 		}
-		processor.Register(mux, processor.Kind[raw]{Codec: job.Bytes, Policy: p.p.Policy,
-			Handle: func(context.Context, *job.Job[raw]) error { return count() }})
+		processor.Register(mux, processor.Kind[blob]{Codec: job.Bytes, Policy: p.p.Policy,
+			Handle: func(_ context.Context, j *job.Job[blob]) error { return count(j.Message) }})
 		processor.Register(mux, processor.Kind[text]{Policy: p.p.Policy,
-			Handle: func(context.Context, *job.Job[text]) error { return count() }})
+			Handle: func(_ context.Context, j *job.Job[text]) error { return count(j.Message) }})
 		return s.instance(ctx, consumer.Config{Group: p.group, Topics: []string{p.p.Topic}, Mux: mux}, func(ctx context.Context) error {
 			select {
 			case <-p.full:
@@ -153,7 +209,8 @@ func waybillPasses(ctx context.Context, s *side) (any, error) {
 			if err := committed(ctx, kadm.NewClient(watch), p.group, p.p.Topic, int64(p.p.Jobs)); err != nil {
 				return err
 			}
-			return done()
+			done()
+			return nil
 		})
 	})
 }

@@ -107,7 +107,7 @@ func (p *process) own(role string, stdout io.Reader, note func(json.RawMessage))
 	case last.Error != "":
 		p.err = fmt.Errorf("side %s: %s", role, last.Error)
 	case last.Result == nil:
-		p.err = fmt.Errorf("side %s ended without a result (%v): %s", role, werr, said)
+		p.err = errors.Join(fmt.Errorf("side %s ended without a result: %s", role, said), werr)
 	}
 }
 
@@ -124,9 +124,14 @@ func (p *process) wait(result any) error {
 	return json.Unmarshal(p.result, result)
 }
 
-// side runs one side to its end.
+// side runs one side to its end. Text that it tells is progress.
 func (e *env) side(ctx context.Context, role string, params, result any) error {
-	p, err := e.start(ctx, role, params, nil)
+	p, err := e.start(ctx, role, params, func(note json.RawMessage) {
+		var said string
+		if json.Unmarshal(note, &said) == nil {
+			e.say("%s: %s", role, said)
+		}
+	})
 	if err != nil {
 		return err
 	}

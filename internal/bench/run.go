@@ -68,11 +68,14 @@ func runCase(ctx context.Context, c Case, o Options) (err error) {
 func (e *env) wants(row string) bool { return e.Row == "" || e.Row == row }
 
 // jobs is how many jobs the case's topic gets.
-func (e *env) jobs() int {
+func (e *env) jobs() int { return e.jobsOr(e.of.jobs) }
+
+// jobsOr is how many jobs a topic gets that has a default of its own.
+func (e *env) jobsOr(own int) int {
 	if e.Jobs > 0 {
 		return e.Jobs
 	}
-	return e.of.jobs
+	return own
 }
 
 // say reports progress.
@@ -90,7 +93,8 @@ func (e *env) row(name string, figures ...Figure) *Row {
 	return &Row{Case: e.of.Name, Name: name, Rounds: e.Rounds, Figures: figures, Below: e.Below()}
 }
 
-// clean deletes the topics and groups whose names begin with prefix, and what the engine made for them.
+// clean deletes the topics and groups that have prefix in their names: what the engine makes for a group bears the job
+// topic's name first.
 func (e *env) clean(ctx context.Context, prefix string) error {
 	topics, err := e.admin.ListTopics(ctx)
 	if err != nil {
@@ -98,7 +102,7 @@ func (e *env) clean(ctx context.Context, prefix string) error {
 	}
 	var names []string
 	for _, n := range topics.Names() {
-		if strings.HasPrefix(n, prefix) {
+		if has(n, prefix) {
 			names = append(names, n)
 		}
 	}
@@ -114,6 +118,12 @@ func (e *env) clean(ctx context.Context, prefix string) error {
 	return errors.Join(err, e.cleanGroups(ctx, prefix))
 }
 
+// has reports whether name has the part in it, and no longer number than that.
+func has(name, part string) bool {
+	_, rest, ok := strings.Cut(name, part)
+	return ok && (rest == "" || rest[0] < '0' || rest[0] > '9')
+}
+
 // cleanGroups waits for members that ended without leaving.
 func (e *env) cleanGroups(ctx context.Context, prefix string) error {
 	groups, err := e.admin.ListGroups(ctx)
@@ -121,7 +131,7 @@ func (e *env) cleanGroups(ctx context.Context, prefix string) error {
 		return fmt.Errorf("list the groups to delete (%s*): %w", prefix, err)
 	}
 	for _, g := range groups.Groups() {
-		for strings.HasPrefix(g, prefix) {
+		for has(g, prefix) {
 			_, err := e.admin.DeleteGroup(ctx, g)
 			if err == nil || errors.Is(err, kerr.GroupIDNotFound) {
 				break

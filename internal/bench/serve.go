@@ -21,6 +21,8 @@ import (
 var roles = map[string]func(ctx context.Context, s *side) (any, error){
 	"raw-passes":     rawPasses,
 	"waybill-passes": waybillPasses,
+	"timed-passes":   timedPasses,
+	"latency":        latency,
 }
 
 // side is what a role works with.

@@ -86,6 +86,20 @@ func TestRow(t *testing.T) {
 	}
 }
 
+func TestHas(t *testing.T) {
+	for _, c := range []struct {
+		name, part string
+		want       bool
+	}{
+		{"run-noop-1", "run", true}, {"run-noop-1", "run-noop-1", true}, {"run-noop-12-0", "run-noop-1", false}, {"run-noop-1-0", "run-noop-1", true},
+		{"run-jobs-2.run-noop-1-0.dlq", "run-noop-1", true}, {"run-jobs-2.run-noop-11-0.dlq", "run-noop-1", false}, {"other", "run", false},
+	} {
+		if got := has(c.name, c.part); got != c.want {
+			t.Errorf("%s in %s: %v", c.part, c.name, got)
+		}
+	}
+}
+
 // The records are the method's: the hottest key has the share that s=1.1 gives it, and every run has the same ones.
 func TestOrder(t *testing.T) {
 	const n = 200_000
@@ -130,7 +144,7 @@ func TestValues(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := raw(b).seq()
+			got := blob(b).seq()
 			if isJSON {
 				var a text
 				if err := json.Unmarshal(b, &a); err != nil {
@@ -143,7 +157,7 @@ func TestValues(t *testing.T) {
 			}
 		}
 	}
-	if raw("short").seq() != -1 {
+	if blob("short").seq() != -1 {
 		t.Error("a short payload has a number")
 	}
 }
