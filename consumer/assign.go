@@ -88,7 +88,7 @@ func (c *Consumer) newHandle(t *topic, key taskKey, member string) *handle {
 		shard: c.shards[int(uint32(key.partition)+t.spread)%len(c.shards)]}
 	h.attempts.Store(newAttempts())
 	h.m = task.New(task.Config{Topic: t.name, TopicID: t.id, Partition: key.partition, DefaultKind: t.defaultKind, Tiers: t.targets,
-		Plan: c.plan, Kinds: c.kinds, Limits: c.limits(), StartAtEnd: c.cfg.Start == Latest, KeepUnknown: c.cfg.KeepUnknown,
+		Plan: c.plan, Kinds: c.kinds, Limits: c.limits(), ReadAhead: c.cfg.FetchWait + c.cfg.Tick, StartAtEnd: c.cfg.Start == Latest, KeepUnknown: c.cfg.KeepUnknown,
 		Store: dedupe.NewMemory(c.cfg.Window / 8), Ref: h})
 	return h
 }
@@ -257,15 +257,9 @@ func (c *Consumer) share() {
 	}
 }
 
-// limits is one task's share of the budget: three quarters for fresh jobs, one for what waits in tiers.
+// limits is one task's share of the budget.
 func (c *Consumer) limits() task.Limits {
-	n := max(1, len(c.handles))
-	tiers := 1
-	for _, t := range c.topics {
-		tiers = max(tiers, len(t.tiers))
-	}
 	l := task.DefaultLimits
-	l.Bytes = max(256<<10, c.cfg.Memory/4*3/n)
-	l.TierB = max(256<<10, c.cfg.Memory/4/n/tiers)
+	l.Bytes = max(512<<10, c.cfg.Memory/max(1, len(c.handles)))
 	return l
 }

@@ -79,7 +79,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	now := time.Now().UnixNano()
-	limits := task.Limits{Records: 1 << 20, Bytes: 1 << 30, Tier: 1 << 20, TierB: 1 << 30, Ahead: 1 << 20}
+	limits := task.Limits{Records: 1 << 20, Bytes: 1 << 30, Tier: 1 << 20, Ahead: 1 << 20}
 	m := task.New(task.Config{Topic: mainTopic, TopicID: dedupe.TopicID{1}, Kinds: kinds, Plan: plan, Limits: limits,
 		Tiers: []task.Tier{{Topic: tierTopic, Delay: 10 * time.Second}}, Store: dedupe.NewMemory(time.Hour)})
 	m.AddTier(tierTopic, dedupe.TopicID{2}, 10*time.Second, now)

@@ -19,6 +19,7 @@ func (m *Machine) Records(topic string, records []Record, now int64) {
 	if s == nil || !s.ready || m.phase == gone || m.phase == draining {
 		return
 	}
+	s.wait.approach(m.horizon())
 	var block []Entry
 	for i := range records {
 		r := &records[i]
@@ -59,7 +60,7 @@ func (m *Machine) admit(e *Entry, s *source, r *Record) {
 	if s.tier >= 0 && e.env.Fault == "" && e.unread == "" {
 		if due := dueAt(&e.env, r.Time, s.delay); due > m.now {
 			e.state = waitingDue
-			s.due.Push(due, e)
+			s.wait.push(due, m.horizon(), e)
 			return
 		}
 	}
@@ -152,12 +153,8 @@ func (m *Machine) leave(e *Entry) {
 // release moves what is due from the delay queues into the lanes.
 func (m *Machine) release() {
 	for _, s := range m.sources[1:] {
-		for {
-			due, e, ok := s.due.Peek()
-			if !ok || due > m.now {
-				break
-			}
-			s.due.Pop()
+		s.wait.approach(m.horizon())
+		for e := s.wait.pop(m.now); e != nil; e = s.wait.pop(m.now) {
 			m.enqueue(e)
 		}
 	}

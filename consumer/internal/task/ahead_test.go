@@ -47,7 +47,7 @@ func TestAtLeastOnceLate(t *testing.T) {
 }
 
 func TestRerunsAreBounded(t *testing.T) {
-	r := newRig(t, small(Limits{Records: 100, Bytes: 1 << 20, Tier: 100, TierB: 1 << 20, Ahead: 100, Reruns: 4}))
+	r := newRig(t, small(Limits{Records: 100, Bytes: 1 << 20, Tier: 100, Ahead: 100, Reruns: 4}))
 	for i := range 10 {
 		r.produce(msg("again", fmt.Sprint(i), fmt.Sprint(i)))
 	}
@@ -74,7 +74,7 @@ func TestRerunsAreBounded(t *testing.T) {
 
 // A gap in the offsets, of a compacted or a transactional topic, is no distance that anybody has run.
 func TestRerunsAcrossAGap(t *testing.T) {
-	r := newRig(t, small(Limits{Records: 100, Bytes: 1 << 20, Tier: 100, TierB: 1 << 20, Ahead: 100, Reruns: 4}))
+	r := newRig(t, small(Limits{Records: 100, Bytes: 1 << 20, Tier: 100, Ahead: 100, Reruns: 4}))
 	recs := make([]Record, 1)
 	r.produce(msg("again", "1", "x"))
 	recs[0] = r.main().recs[0]

@@ -11,7 +11,7 @@ func small(l Limits) func(*world) {
 }
 
 func TestBackpressureHysteresis(t *testing.T) {
-	r := newRig(t, small(Limits{Records: 4, Bytes: 1 << 20, Tier: 4, TierB: 1 << 20, Ahead: 100}))
+	r := newRig(t, small(Limits{Records: 4, Bytes: 1 << 20, Tier: 4, Ahead: 100}))
 	for i := range 4 {
 		r.said("!pause")
 		r.give(msg("free", fmt.Sprint(i), ""))
@@ -26,7 +26,7 @@ func TestBackpressureHysteresis(t *testing.T) {
 }
 
 func TestBackpressureByBytes(t *testing.T) {
-	r := newRig(t, small(Limits{Records: 100, Bytes: 10_000, Tier: 100, TierB: 10_000, Ahead: 100}))
+	r := newRig(t, small(Limits{Records: 100, Bytes: 12_000, Tier: 100, Ahead: 100}))
 	m := msg("free", "1", "")
 	m.Payload = make([]byte, 9_500)
 	r.give(m)
@@ -42,25 +42,77 @@ func TestBackpressureByBytes(t *testing.T) {
 }
 
 func TestTierHoldsAsManyAsItMay(t *testing.T) {
-	r := newRig(t, small(Limits{Records: 100, Bytes: 1 << 20, Tier: 2, TierB: 1 << 20, Ahead: 100}))
-	r.give(msg("free", "1", ""), msg("free", "2", ""), msg("free", "3", ""))
-	for _, n := range []string{"free/1", "free/2", "free/3"} {
-		r.end(n, failure)
-	}
-	r.p.settleDown()
-	r.lines = nil
+	r := newRig(t, small(Limits{Records: 100, Bytes: 1 << 20, Tier: 4, Ahead: 100}))
+	r.failed(4)
 	r.p.deliver("retry.10s", 2, 0)
+	r.said("!pause")
+	r.p.deliver("retry.10s", 1, 0)
 	r.said("pause retry.10s (not_due)", "!pause main")
 	r.wait(10 * time.Second)
 	r.p.tick(false)
-	r.said("run free/1 hop 1", "run free/2", "!resume")
+	r.said("resume retry.10s", "run free/0 hop 1", "run free/1", "run free/2")
+	r.p.deliver("retry.10s", 1, 0)
+	r.said("pause retry.10s (backpressure)", "run free/3")
+	r.end("free/0", success)
+	r.said("!resume")
 	r.end("free/1", success)
 	r.said("resume retry.10s")
 }
 
+// A tier that holds as many waiting jobs as it may is resumed a fetch wait before half of them are due, so that those
+// behind them are there in time; but it never holds more than its limit.
+func TestTierIsResumedAheadOfTime(t *testing.T) {
+	r := newRig(t, small(Limits{Records: 100, Bytes: 1 << 20, Tier: 8, Ahead: 100}), func(w *world) { w.readAhead = time.Second })
+	r.failed(12)
+	r.p.deliver("retry.10s", 6, 0)
+	r.said("pause retry.10s (not_due)")
+	r.wait(8900 * time.Millisecond)
+	r.p.tick(false)
+	r.said("!resume")
+	r.wait(200 * time.Millisecond)
+	r.p.tick(false)
+	r.said("resume retry.10s", "!run")
+	r.p.deliver("retry.10s", 2, 0)
+	r.said("pause retry.10s (backpressure)")
+	equal(t, "NextDue", r.p.m.NextDue(), r.topic("retry.10s").recs[0].Time.Add(10*time.Second).UnixNano())
+	r.wait(time.Second)
+	r.p.tick(false)
+	same(t, "offered", r.offered(), "free/0", "free/1", "free/2", "free/3", "free/4", "free/5", "free/6", "free/7")
+	equal(t, "waiting", r.p.m.Status().Sources[1].Waiting, 0)
+}
+
+// failed makes jobs free/0 to free/n-1, each failed once and on its way through the smallest tier, which was not read yet.
+func (r *rig) failed(n int) {
+	for i := range n {
+		r.give(msg("free", fmt.Sprint(i), ""))
+	}
+	for i := range n {
+		r.end(fmt.Sprint("free/", i), failure)
+	}
+	r.p.settleDown()
+	r.lines = nil
+}
+
+// Each partition has a floor in the task's bytes that no other can take; the rest is for whoever needs it.
+func TestFloors(t *testing.T) {
+	const limit = 48_000 // three partitions: floors of 8,000, and 24,000 to share
+	r := newRig(t, small(Limits{Records: 100, Bytes: limit, Tier: 100, Ahead: 100}))
+	m := msg("free", "slow", "")
+	m.Payload = make([]byte, 9_000)
+	r.give(m)
+	r.end("free/slow", failure)
+	r.p.settleDown()
+	m.ID, m.Payload = "large", make([]byte, 40_000)
+	r.give(m)
+	r.said("pause main (backpressure)", "pause retry.10s (backpressure,not_due)") // some 1,000 above the floor of a tier, and nothing is left to share
+	equal(t, "retry.2m paused", r.p.paused["retry.2m"], false)
+	r.end("free/large", success)
+	r.said("resume main", "resume retry.10s")
+}
+
 // Finished jobs above an unfinished one cost a slot each: their number is bounded, and the reason says so.
 func TestAhead(t *testing.T) {
-	r := newRig(t, small(Limits{Records: 100, Bytes: 1 << 20, Tier: 100, TierB: 1 << 20, Ahead: 6}))
+	r := newRig(t, small(Limits{Records: 100, Bytes: 1 << 20, Tier: 100, Ahead: 6}))
 	for i := range 6 {
 		r.give(msg("free", fmt.Sprint(i), ""))
 		if i > 0 {
@@ -91,7 +143,7 @@ func TestSetLimits(t *testing.T) {
 
 // The shard applies several inputs before it looks at the effects: the last word on a partition counts.
 func TestPauseAndResumeInOneRound(t *testing.T) {
-	r := newRig(t, small(Limits{Records: 2, Bytes: 1 << 20, Tier: 2, TierB: 1 << 20, Ahead: 100}))
+	r := newRig(t, small(Limits{Records: 2, Bytes: 1 << 20, Tier: 2, Ahead: 100}))
 	r.give(msg("free", "1", ""), msg("free", "2", ""))
 	r.said("pause main")
 	r.p.lazy = true

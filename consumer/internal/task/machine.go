@@ -15,19 +15,6 @@ type Tier struct {
 	Delay time.Duration
 }
 
-// Limits bound what one task holds. All are hard floors of memory, not hints.
-type Limits struct {
-	Records int // unfinished records of the job topic
-	Bytes   int // and their bytes, with overhead
-	Tier    int // unfinished records of each tier, waiting ones included
-	TierB   int // and their bytes
-	Ahead   int // records above an unfinished one
-	Reruns  int // how far past the durable frontier a job runs whose success is not recorded; 0 means 10,000
-}
-
-// DefaultLimits suit one task of a few dozen: 256 MiB are some 16 of them full.
-var DefaultLimits = Limits{Records: 10_000, Bytes: 16 << 20, Tier: 12_000, TierB: 16 << 20, Ahead: 200_000, Reruns: 10_000}
-
 // Config is fixed for the life of a machine.
 type Config struct {
 	Topic       string // the job topic
@@ -40,6 +27,7 @@ type Config struct {
 	Kinds       Catalog
 	Classes     int
 	Limits      Limits
+	ReadAhead   time.Duration // how long before its due time a job in a tier no longer counts as waiting; a fetch wait
 	StartAtEnd  bool          // the group's declared start for a partition nobody ever committed
 	KeepUnknown time.Duration // how long an unknown kind or version hops before it is filed; 0 means 24 h
 	MaxHop      uint32        // a job that hopped that often is filed; 0 means 100,000
@@ -201,7 +189,7 @@ func (m *Machine) NextDue() int64 {
 		}
 	}
 	for _, s := range m.sources[1:] {
-		if due, _, ok := s.due.Peek(); ok && m.phase == running {
+		if due, ok := s.wait.next(); ok && m.phase == running {
 			at(due)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 var (
@@ -53,8 +54,11 @@ func simulate(choose func(int) int, steps int, trace func(string, ...any)) (s *s
 	s = &sim{world: newWorld(), choose: choose, count: map[string]int{}}
 	s.trace = trace
 	s.part = 1 + s.pick(3)
+	if s.one(2) {
+		s.readAhead = 3 * time.Second
+	}
 	if s.one(3) {
-		s.limits = Limits{Records: 3, Bytes: 1 << 20, Tier: 3, TierB: 1 << 20, Ahead: 4, Reruns: 3}
+		s.limits = Limits{Records: 3, Bytes: 1 << 20, Tier: 3, Ahead: 4, Reruns: 3}
 	}
 	s.left = map[string]int{"crash": 2, "zombie": 2, "dup": 2, "lose": 1, "rewind": 1, "redrive": 3, "abandon": 1, "revoke": 2, "lease": 2, "tier late": 1}
 	for i := 0; i < steps && !s.ended && s.violation == ""; i++ {

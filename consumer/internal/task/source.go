@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/dedupe"
-	"github.com/waybill-dev/waybill/retrytopics"
 )
 
 // Reason says why a partition is paused. Reasons form a set: a partition flows when the set is empty.
@@ -16,7 +15,7 @@ const (
 	Restoring     Reason = iota // the receipts are being read; ends with the restore
 	Backpressure                // the task holds as much as its budget allows; ends when half of it is finished
 	Ahead                       // too many finished jobs above an unfinished one; ends when that one finishes
-	NotDue                      // the tier holds as many waiting jobs as it may; ends when some are due
+	NotDue                      // the tier holds as many waiting jobs as it may; ends a fetch wait before half of them are due
 	UnackedWrites               // a copy, letter, audit entry or receipt cannot be written; ends when it is acked
 	Layout                      // the partition is not in the layout; ends when an operator grows it
 	Truncated                   // the start lies beyond the end of the log; an operator must reset the group's offset
@@ -92,7 +91,7 @@ type source struct {
 	held    int // entries not settled
 	bytes   int
 	pauses  pauses
-	due     retrytopics.DelayQueue[*Entry]
+	wait    waiting
 }
 
 // frontier is the offset below which everything is settled in a segment up to limit.

@@ -69,7 +69,7 @@ func (m *Machine) Status() Status {
 		Offered: m.offered, Writes: m.writing, Stats: m.stats}
 	for _, s := range m.sources {
 		st.Sources = append(st.Sources, SourceStatus{Topic: s.topic, Next: s.next, Frontier: s.durable, Held: s.held,
-			Waiting: s.due.Len(), Pauses: s.pauses.list()})
+			Waiting: s.wait.len(), Pauses: s.pauses.list()})
 	}
 	return st
 }

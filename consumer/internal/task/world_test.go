@@ -24,6 +24,7 @@ type world struct {
 	plan      retrytopics.Plan
 	tiers     []Tier
 	limits    Limits
+	readAhead time.Duration
 	startEnd  bool
 	keep      time.Duration
 	maxHop    uint32

@@ -1,0 +1,90 @@
+package task
+
+// Limits bound what one task holds. All are hard floors of memory, not hints: a batch that was on its way when one was
+// reached is still taken.
+type Limits struct {
+	Records int // unfinished records of the job topic
+	Tier    int // unfinished records of each tier, waiting ones included
+	Bytes   int // of all of them, with overhead
+	Ahead   int // records above an unfinished one
+	Reruns  int // how far past the durable frontier a job runs whose success is not recorded; 0 means 10,000
+}
+
+// DefaultLimits suit one task of a few dozen: 256 MiB are some 16 of them full.
+var DefaultLimits = Limits{Records: 10_000, Tier: 12_000, Bytes: 16 << 20, Ahead: 200_000, Reruns: 10_000}
+
+// budget is how many bytes each partition may hold. Half of the task's bytes is dealt out evenly, and no other partition
+// can take it: slow fresh jobs do not keep retries from being read, nor do jobs that wait in a tier hold up the fresh ones.
+// The other half is for whichever partition needs it, since mostly one does.
+type budget struct {
+	floor  int
+	common int // what is left of the shared half
+}
+
+func (m *Machine) budget() budget {
+	b := budget{floor: m.cfg.Limits.Bytes / 2 / len(m.sources)}
+	b.common = m.cfg.Limits.Bytes - b.floor*len(m.sources)
+	for _, s := range m.sources {
+		b.common -= max(0, s.bytes-b.floor)
+	}
+	return b
+}
+
+// of is the budget of s: its floor, what it has of the shared half, and what nobody has.
+func (b budget) of(s *source) int {
+	return b.floor + max(0, b.common+max(0, s.bytes-b.floor))
+}
+
+// balance sets and lifts the reasons that follow from how much is held, with hysteresis: a partition paused for its budget
+// flows again when half of it is free, since each pause throws away what the client had fetched.
+func (m *Machine) balance() {
+	l, b := &m.cfg.Limits, m.budget()
+	for _, s := range m.sources {
+		if !s.ready {
+			continue
+		}
+		records, bytes := l.Records, b.of(s)
+		if s.tier >= 0 {
+			records = l.Tier
+			s.wait.approach(m.horizon())
+			m.hysteresis(s, NotDue, s.wait.far.Len(), share(records), s.wait.bytes, share(bytes))
+		}
+		m.hysteresis(s, Backpressure, s.held, records, s.bytes, bytes)
+		n := s.win.len()
+		if m.far.stuck && s == m.main {
+			n = max(n, l.Ahead)
+		}
+		m.hysteresis(s, Ahead, n, l.Ahead, 0, 1)
+	}
+	m.balanceWrites()
+}
+
+// share is how much of a tier's limit may wait for later than the horizon. The rest is for what is about to be due: a
+// fetch wait's worth of it is read while the waiting ones still take their part.
+func share(limit int) int { return max(1, limit-limit/4) }
+
+// hysteresis pauses s at either limit and lets it flow when it is at most at half of both.
+func (m *Machine) hysteresis(s *source, r Reason, records, mostRecords, bytes, mostBytes int) {
+	switch {
+	case records >= mostRecords || bytes >= mostBytes:
+		m.pause(s, r, true)
+	case records <= mostRecords/2 && bytes <= mostBytes/2:
+		m.pause(s, r, false)
+	}
+}
+
+// horizon is up to when what waits is about to be due.
+func (m *Machine) horizon() int64 { return m.now + int64(m.cfg.ReadAhead) }
+
+// balanceWrites pauses everything while a write is refused: nothing above it can be committed, so reading on only
+// lengthens what a crash would rerun.
+func (m *Machine) balanceWrites() {
+	stuck := m.refused > 0 || m.segment != nil && m.segment.tries > 0
+	if !stuck {
+		m.refusal = ""
+	}
+	for _, s := range m.sources {
+		m.pause(s, UnackedWrites, stuck)
+		s.pauses.explain(UnackedWrites, m.refusal)
+	}
+}
