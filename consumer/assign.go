@@ -87,7 +87,8 @@ func (c *Consumer) newHandle(t *topic, key taskKey, member string) *handle {
 	h := &handle{key: key, topic: t, member: member, drained: make(chan struct{}), leased: true,
 		shard: c.shards[int(uint32(key.partition)+t.spread)%len(c.shards)]}
 	h.attempts.Store(newAttempts())
-	h.m = task.New(task.Config{Topic: t.name, TopicID: t.id, Partition: key.partition, DefaultKind: t.defaultKind, Tiers: t.targets,
+	h.m = task.New(task.Config{Topic: t.name, TopicID: t.id, Partition: key.partition, Partitions: t.partitions,
+		DefaultKind: t.defaultKind, Tiers: t.targets,
 		Plan: c.plan, Kinds: c.kinds, Limits: c.limits(), ReadAhead: c.cfg.FetchWait + c.cfg.Tick, StartAtEnd: c.cfg.Start == Latest, KeepUnknown: c.cfg.KeepUnknown,
 		Store: dedupe.NewMemory(c.cfg.Window / 8), Ref: h})
 	return h

@@ -12,7 +12,6 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/waybill-dev/waybill/consumer/internal/commit"
-	"github.com/waybill-dev/waybill/consumer/internal/group"
 	"github.com/waybill-dev/waybill/dedupe"
 	"github.com/waybill-dev/waybill/internal/alone"
 )
@@ -89,7 +88,7 @@ func (c *Consumer) groupOpts() []kgo.Opt {
 	opts := []kgo.Opt{
 		kgo.ConsumerGroup(c.cfg.Group),
 		kgo.ConsumeTopics(topics...),
-		kgo.Balancers(group.NewBalancer(c.primaryOf)),
+		kgo.Balancers(c.balancers()...),
 		kgo.DisableAutoCommit(),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),

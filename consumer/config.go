@@ -109,6 +109,11 @@ type Config struct {
 	Instance string
 	// StaticID makes the member static (group.instance.id): a restart within SessionTimeout moves nothing. Defaults to none.
 	StaticID string
+	// MigrateFrom names the balancers of an application that had this group before and still runs members of it:
+	// "cooperative-sticky", "range", "roundrobin" or "sticky". The group goes on with those until the last such member is
+	// gone, and then goes over to Waybill's own. Set it for that one roll only (docs/migrate.md). Defaults to none: a group
+	// whose members know none of the balancers cannot be joined.
+	MigrateFrom []string
 	// SessionTimeout defaults to 45 s, RebalanceTimeout to 60 s, Heartbeat to 3 s.
 	SessionTimeout, RebalanceTimeout, Heartbeat time.Duration
 	// DrainTimeout is how long running attempts may take to end when tasks are revoked, before their contexts are
@@ -210,6 +215,7 @@ func (c Config) Validate() error {
 	if c.Group != "" && len(c.topics()) > 0 {
 		errs = append(errs, retrytopics.CheckNames(c.Group, c.names(), c.Tiers))
 	}
+	errs = append(errs, checkMigration(c.MigrateFrom))
 	_, err := retrytopics.NewPlan(c.Tiers)
 	errs = append(errs, err, c.settings().Validate())
 	return errors.Join(errs...)

@@ -165,7 +165,11 @@ func (p *poller) errors(fetches kgo.Fetches) (any bool) {
 				h.shard.post(h, func(m *task.Machine, now int64) { m.OutOfRange(topic, now) })
 			}
 		}
-		p.c.complain("fetch", zap.String("topic", topic), zap.Int32("partition", partition), zap.Error(err))
+		fields := []zap.Field{zap.String("topic", topic), zap.Int32("partition", partition), zap.Error(err)}
+		if hint := groupHint(err); hint != "" {
+			fields = append(fields, zap.String("hint", hint))
+		}
+		p.c.complain("fetch", fields...)
 	})
 	return any
 }

@@ -21,6 +21,7 @@ type topic struct {
 	id          dedupe.TopicID
 	defaultKind string
 	spread      uint32 // so that partitions of several topics fall on different shards
+	partitions  int32  // of the job topic
 	layout      int32  // partitions that every engine topic has
 	tiers       []tier // every tier ever made, read until drained
 	targets     []task.Tier
@@ -94,7 +95,8 @@ func (c *Consumer) topology(t Topic, ever []time.Duration, found kadm.TopicDetai
 	}
 	h := fnv.New32a()
 	h.Write([]byte(t.Name))
-	made := &topic{name: t.Name, id: dedupe.TopicID(d.ID), defaultKind: t.DefaultKind, spread: h.Sum32(), layout: int32(len(d.Partitions)),
+	made := &topic{name: t.Name, id: dedupe.TopicID(d.ID), defaultKind: t.DefaultKind, spread: h.Sum32(),
+		partitions: int32(len(d.Partitions)), layout: int32(len(d.Partitions)),
 		receipts: retrytopics.ReceiptTopic(t.Name, c.cfg.Group), letters: retrytopics.DeadLetterTopic(t.Name, c.cfg.Group)}
 	made.layout = min(made.layout, int32(len(found[made.receipts].Partitions)))
 	made.letterParts = int32(max(1, len(found[made.letters].Partitions)))

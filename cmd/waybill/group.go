@@ -11,8 +11,8 @@ func groupCommand(a *app) *cobra.Command {
 	return noun("group", "Look at a group as a whole", &cobra.Command{
 		Use:   "show",
 		Short: "Members, lag by topic and tier, and how many letters there are",
-		Long: `show prints the group's state, its members with the tasks they hold, and for each job topic and each of its tiers
-how far the group has committed. Lag counts every record above the committed offset, also those that are done but
+		Long: `show prints the group's state, the balancer its members agreed on, its members with the tasks they hold, and for each
+job topic and each of its tiers how far the group has committed. Lag counts every record above the committed offset, also those that are done but
 lie above one that is not; dead letters are counted as records, redriven ones included (see waybill dlq list).`,
 		Example: `  waybill group show --brokers localhost:9092 --group mailer
   waybill group show --group mailer --json | jq '.topics[].waiting'`,
@@ -32,7 +32,11 @@ func (a *app) groupShow(ctx context.Context) error {
 		return t.unreached(err)
 	}
 	return a.show(g, func(t *table) {
-		t.note("Group %s: %s, %s.\n", g.Group, strings.ToLower(g.State), plural(len(g.Members), "member"))
+		balance := ""
+		if g.Balance != "" {
+			balance = ", balanced by " + g.Balance
+		}
+		t.note("Group %s: %s, %s%s.\n", g.Group, strings.ToLower(g.State), plural(len(g.Members), "member"), balance)
 		if len(g.Members) > 0 {
 			t.row("CLIENT", "HOST", "STATIC ID", "TASKS", "")
 		}

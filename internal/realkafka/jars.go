@@ -23,8 +23,15 @@ const (
 	pollInterval = 50 * time.Millisecond
 )
 
-// pom asks for the broker and for a logger that prints; Maven finds the rest.
-const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0">
+// jarSet is a folder of jars that Maven fills.
+type jarSet struct {
+	folder  string // in the cache
+	mainJar string // stands for all of them
+	pom     string
+}
+
+// broker asks for the broker and for a logger that prints; Maven finds the rest.
+var broker = jarSet{folder: "libs", mainJar: kafkaJar, pom: `<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>dev.waybill</groupId><artifactId>realkafka</artifactId><version>1</version><packaging>pom</packaging>
   <dependencies>
@@ -32,7 +39,7 @@ const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0">
     <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
   </dependencies>
 </project>
-`
+`}
 
 // javaRuntime is how to run a class of Kafka.
 type javaRuntime struct {
@@ -134,11 +141,14 @@ func javaMajor(out string) (int, error) {
 	return strconv.Atoi(digits)
 }
 
-// ensureJars returns the folder of the jars, fetching them with Maven if need be. Any
+// ensureJars returns the folder of the broker's jars; see jarSet.ensure.
+func ensureJars(ctx context.Context, cache string) (string, error) { return broker.ensure(ctx, cache) }
+
+// ensure returns the folder of the jars, fetching them with Maven if need be. Any
 // number of processes may call it at once: one fetches, the others wait for it.
-func ensureJars(ctx context.Context, cache string) (string, error) {
-	libs := filepath.Join(cache, "libs")
-	if ok, err := haveJars(libs); ok || err != nil {
+func (s jarSet) ensure(ctx context.Context, cache string) (string, error) {
+	libs := filepath.Join(cache, s.folder)
+	if ok, err := s.have(libs); ok || err != nil {
 		return libs, err
 	}
 	if err := os.MkdirAll(cache, 0o755); err != nil {
@@ -149,16 +159,16 @@ func ensureJars(ctx context.Context, cache string) (string, error) {
 		return "", err
 	}
 	defer lock.Close()
-	if ok, err := haveJars(libs); ok || err != nil {
+	if ok, err := s.have(libs); ok || err != nil {
 		return libs, err
 	}
-	return libs, fetchJars(ctx, cache, libs)
+	return libs, s.fetch(ctx, cache, libs)
 }
 
-// haveJars reports whether libs is complete: it only ever appears by a rename of a
+// have reports whether libs is complete: it only ever appears by a rename of a
 // finished folder, so the main jar stands for all.
-func haveJars(libs string) (bool, error) {
-	if _, err := os.Stat(filepath.Join(libs, kafkaJar)); err == nil {
+func (s jarSet) have(libs string) (bool, error) {
+	if _, err := os.Stat(filepath.Join(libs, s.mainJar)); err == nil {
 		return true, nil
 	}
 	if _, err := os.Stat(libs); errors.Is(err, fs.ErrNotExist) {
@@ -166,7 +176,7 @@ func haveJars(libs string) (bool, error) {
 	} else if err != nil {
 		return false, fmt.Errorf("realkafka: cache: %w", err)
 	}
-	return false, fmt.Errorf("realkafka: %s exists but holds no %s: remove it, or set %s to another folder", libs, kafkaJar, cacheEnv)
+	return false, fmt.Errorf("realkafka: %s exists but holds no %s: remove it, or set %s to another folder", libs, s.mainJar, cacheEnv)
 }
 
 // waitLock takes the lock file at path, waiting until ctx ends.
@@ -195,8 +205,8 @@ func waitLock(ctx context.Context, path string) (*os.File, error) {
 	}
 }
 
-// fetchJars fills a scratch folder and renames it to libs. The caller holds the lock.
-func fetchJars(ctx context.Context, cache, libs string) error {
+// fetch fills a scratch folder and renames it to libs. The caller holds the lock.
+func (s jarSet) fetch(ctx context.Context, cache, libs string) error {
 	mvn, err := exec.LookPath("mvn")
 	if err != nil {
 		return fmt.Errorf("realkafka: mvn is not in PATH: install Maven to fetch Kafka %s into %s, or set %s to a folder that has it", kafkaVersion, cache, cacheEnv)
@@ -210,7 +220,7 @@ func fetchJars(ctx context.Context, cache, libs string) error {
 		return fmt.Errorf("realkafka: cache: %w", err)
 	}
 	defer os.RemoveAll(scratch)
-	if err := os.WriteFile(filepath.Join(scratch, "pom.xml"), bytes.TrimSpace([]byte(pom)), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(scratch, "pom.xml"), bytes.TrimSpace([]byte(s.pom)), 0o644); err != nil {
 		return fmt.Errorf("realkafka: cache: %w", err)
 	}
 	target := filepath.Join(scratch, "libs")
@@ -219,8 +229,8 @@ func fetchJars(ctx context.Context, cache, libs string) error {
 	if err != nil {
 		return fmt.Errorf("realkafka: Maven could not fetch Kafka %s: %w", kafkaVersion, err)
 	}
-	if _, err := os.Stat(filepath.Join(target, kafkaJar)); err != nil {
-		return fmt.Errorf("realkafka: Maven reported success but %s is missing; it printed:\n%s", kafkaJar, lastLines([]byte(out), 20))
+	if _, err := os.Stat(filepath.Join(target, s.mainJar)); err != nil {
+		return fmt.Errorf("realkafka: Maven reported success but %s is missing; it printed:\n%s", s.mainJar, lastLines([]byte(out), 20))
 	}
 	if err := os.Rename(target, libs); err != nil {
 		return fmt.Errorf("realkafka: cache: %w", err)

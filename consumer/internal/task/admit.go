@@ -57,6 +57,9 @@ func (m *Machine) admit(e *Entry, s *source, r *Record) {
 	s.held++
 	s.bytes += e.size
 	m.stats.admitted(s, e.size)
+	if s.tier < 0 {
+		m.seeRoute(r)
+	}
 	if s.tier >= 0 && e.env.Fault == "" && e.unread == "" {
 		if due := dueAt(&e.env, r.Time, s.delay); due > m.now {
 			e.state = waitingDue
@@ -65,6 +68,19 @@ func (m *Machine) admit(e *Entry, s *source, r *Record) {
 		}
 	}
 	m.enqueue(e)
+}
+
+// seeRoute counts a record whose key another partition's task orders and remembers: its producer partitions in another way,
+// or the topic had another number of partitions then.
+func (m *Machine) seeRoute(r *Record) {
+	want := job.PartitionOf(r.Key, m.cfg.Partitions)
+	if want < 0 || want == m.cfg.Partition {
+		return
+	}
+	if m.stats.Misrouted++; m.stats.Misrouted == 1 {
+		m.note("%s/%d: the key of the record at offset %d belongs in partition %d (murmur2 of the key, modulo %d). Such records are worked on and counted (misrouted), but neither order nor dedupe holds between them and those of their partition: have their producer use the partitioner of Kafka's Java client",
+			m.cfg.Topic, m.cfg.Partition, r.Offset, want, m.cfg.Partitions)
+	}
 }
 
 // hopWorth is what a hop costs in time: a copy that comes due by less than that before its instant waits for it in memory.

@@ -21,6 +21,7 @@ type Config struct {
 	TopicID     dedupe.TopicID
 	Known       []dedupe.TopicID // of the job topic and all its tiers, whether or not they are read here
 	Partition   int32
+	Partitions  int32  // of the job topic, to tell what stands in the wrong one; 0: not told
 	DefaultKind string // of foreign records
 	Tiers       []Tier // that new copies go to, in the order of Plan.Tiers
 	Plan        retrytopics.Plan

@@ -162,7 +162,11 @@ func (m *Machine) startAt(s *source, st *Start) {
 	case st.Committed >= 0 && !st.Ours:
 		at = st.Committed
 		m.Out.Rewound = append(m.Out.Rewound, Offset{s.topic, at})
-		m.note("%s/%d: an operator set the group's offset to %d (the log says %d): obeyed; receipts still hold", s.topic, m.cfg.Partition, at, logged)
+		if known {
+			m.note("%s/%d: an operator set the group's offset to %d (the log says %d): obeyed; receipts still hold", s.topic, m.cfg.Partition, at, logged)
+		} else {
+			m.note("%s/%d: begins at the group's offset %d, which was set by an operator or another application; the log knows no place", s.topic, m.cfg.Partition, at)
+		}
 	case known:
 	case m.remade() && s.tier < 0:
 		m.recreated(s)

@@ -21,6 +21,9 @@ type Stats struct {
 	Attempts  int64 `json:"attempts"`
 	Retried   int64 `json:"retried"`
 	Cancelled int64 `json:"cancelled"`
+	// Misrouted counts records of the job topic whose key belongs in another partition. They are worked on like all others;
+	// but order and dedupe hold within a partition only.
+	Misrouted int64 `json:"misrouted"`
 }
 
 // Settled is the sum of all ends.

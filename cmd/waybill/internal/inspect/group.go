@@ -17,7 +17,8 @@ import (
 // Group is a group as a whole.
 type Group struct {
 	Group   string   `json:"group"`
-	State   string   `json:"state"` // the coordinator's word, such as Stable or Empty
+	State   string   `json:"state"`              // the coordinator's word, such as Stable or Empty
+	Balance string   `json:"balancer,omitempty"` // the protocol its members agreed on; empty where there is none
 	Members []Member `json:"members"`
 	Topics  []Topic  `json:"topics"`
 }
@@ -63,6 +64,7 @@ func (r *Reader) Group(ctx context.Context) (Group, error) {
 	if g.State == "Dead" {
 		g.State = Unknown
 	}
+	g.Balance = described.Protocol
 	for _, m := range described.Members {
 		g.Members = append(g.Members, r.member(m))
 	}
