@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,19 +26,23 @@ func TestForeignTopic(t *testing.T) {
 		if _, err := r.admin.CreateTopic(r.t.Context(), 2, 1, nil, "note"); err != nil {
 			t.Fatal(err)
 		}
+		var mu sync.Mutex
 		var seen []string
 		r.handle = func(_ context.Context, j *job.Job[note]) error {
+			mu.Lock()
+			defer mu.Unlock()
 			seen = append(seen, j.Topic+" "+j.Kind+" "+j.Args.Text)
 			return nil
 		}
 		a := r.start("a", func(c *consumer.Config) {
-			c.Workers = 1
 			c.Topics, c.Foreign = []string{"note"}, []consumer.Topic{{Name: topicName, DefaultKind: "note"}}
 		})
 		r.produce(&kgo.Record{Topic: topicName, Value: []byte(`{"text":"x"}`)})
 		r.produce(&kgo.Record{Topic: "note", Partition: 1, Key: []byte("k"), Value: []byte(`{"text":"y"}`)})
 		time.Sleep(time.Second)
 		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
 		slices.Sort(seen)
 		if want := []string{"jobs note x", "note note y"}; !slices.Equal(seen, want) {
 			t.Errorf("ran %q, want %q", seen, want)

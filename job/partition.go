@@ -15,7 +15,7 @@ func PartitionOf(key []byte, partitions int32) int32 {
 func murmur2(b []byte) uint32 {
 	const (
 		m uint32 = 0x5bd1e995
-		r        = 24
+		r uint32 = 24
 	)
 	h := 0x9747b28c ^ uint32(len(b))
 	for ; len(b) >= 4; b = b[4:] {

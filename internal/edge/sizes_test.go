@@ -217,7 +217,7 @@ func TestJobsRefusedForSize(t *testing.T) {
 		_, err = p.EnqueueMany(t.Context(), items)
 		var failed *producer.BatchError
 		if !errors.As(err, &failed) || len(failed.Failed) != 1 || failed.Failed[0].Index != 30 || !errors.Is(err, producer.ErrTooLarge) ||
-			!strings.Contains(err.Error(), "too large for topic "+r.Topic+": raise its max.message.bytes") {
+			!strings.Contains(err.Error(), "max.message.bytes") || !strings.Contains(err.Error(), r.Topic) { // refused here or by the broker: the limit may be read in between
 			t.Errorf("only the large one may fail: %v", err)
 		}
 		r.Good(1)
