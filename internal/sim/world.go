@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -212,7 +213,10 @@ func (w *world) offsets(lose bool) error {
 	ctx := context.Background()
 	if lose {
 		w.fault(ledger.OffsetsLost, "", "")
-		if _, err := w.admin.DeleteGroup(ctx, groupName); err != nil {
+		if err := w.whenEmpty(func() error {
+			_, err := w.admin.DeleteGroup(ctx, groupName)
+			return err
+		}); err != nil {
 			return err
 		}
 	} else {
@@ -230,8 +234,11 @@ func (w *world) offsets(lose bool) error {
 		w.counts["rewind"]++
 		var o kadm.Offsets
 		o.Add(kadm.Offset{Topic: topicName, Partition: p, At: to, LeaderEpoch: -1})
-		if resp, err := w.admin.CommitOffsets(ctx, groupName, o); err != nil || resp.Error() != nil {
+		if err := w.whenEmpty(func() error {
+			resp, err := w.admin.CommitOffsets(ctx, groupName, o)
 			return errors.Join(err, resp.Error())
+		}); err != nil {
+			return err
 		}
 	}
 	if err := errors.Join(w.start(), w.start()); err != nil {
@@ -239,6 +246,19 @@ func (w *world) offsets(lose bool) error {
 	}
 	time.Sleep(10 * time.Second) // until the owners have mirrored the log's frontiers again
 	return nil
+}
+
+// whenEmpty does what a broker refuses while the group has members: a join that a dying worker had sent can land late.
+func (w *world) whenEmpty(do func() error) error {
+	for range 10 {
+		err := do()
+		if !errors.Is(err, kerr.NonEmptyGroup) && !errors.Is(err, kerr.UnknownMemberID) {
+			return err
+		}
+		time.Sleep(session + time.Second)
+		w.expire()
+	}
+	return do()
 }
 
 // quiesce waits until everything is consumed: the committed offset of each partition is its end.
