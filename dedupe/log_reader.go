@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -18,7 +19,10 @@ var ErrTruncated = errors.New("the receipt log is truncated")
 var ErrRecreated = errors.New("the receipt log's topic was made anew")
 
 // LogReader reads receipt logs. It keeps no state between reads; all methods may be called concurrently.
-type LogReader struct{ opts []kgo.Opt }
+type LogReader struct {
+	opts   []kgo.Opt
+	making sync.Mutex // kgo.NewClient writes into the codecs of a compression option: clients of the same options are made in turn
+}
 
 // NewLogReader returns a reader that connects with these options: seeds, dialer, TLS, SASL, client id, logger. Options
 // that consume (groups, topics) do not belong here.
@@ -39,7 +43,9 @@ func NewLogReader(opts []kgo.Opt) *LogReader { return &LogReader{opts: opts} }
 // for records that are not written yet, and never moves to another offset by itself.
 func (r *LogReader) Read(ctx context.Context, topic string, partition int32, from, to int64, each func(*Entry) error) error {
 	// One retry loop is enough: the one of logPartition, which looks the leader up again each time.
+	r.making.Lock()
 	cl, err := kgo.NewClient(append(slices.Clone(r.opts), kgo.RequestRetries(0))...)
+	r.making.Unlock()
 	if err != nil {
 		return fmt.Errorf("dedupe: receipt log %s/%d: %w", topic, partition, err)
 	}
