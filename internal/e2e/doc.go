@@ -6,7 +6,8 @@
 // processes (this test binary again, see worker_test.go), load_test.go makes and enqueues the jobs, jobs_test.go handles
 // them, judge_test.go asks the checker. The real_*_test.go files hold what only a real Kafka can show: the broker's clock,
 // configurations as stored, trimming, static members, joins, an operator's reset, SASL and TLS, a rolling deploy. Their
-// instances run in the test's process (rig_test.go).
+// instances run in the test's process (rig_test.go). In real_upgrade_test.go half of the story's worker processes are built
+// from an earlier commit (earlier_test.go), which WAYBILL_UPGRADE_FROM may name.
 //
 // A story that fails is looked into with its ledgers and its workers' logs: `go test -artifacts -outputdir /tmp/story ...`
 // keeps them.

@@ -31,22 +31,29 @@ type worker struct {
 	done   chan struct{}
 }
 
-// hire starts a worker process; it is killed at the end of the test if it still lives.
+// hire starts a worker process, which is this program once more.
 func (s *story) hire() *worker {
 	s.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.hireAs("worker", self)
+}
+
+// hireAs starts a worker process, named after its title; it is killed at the end of the test if it still lives. The program
+// is one whose TestMain knows workerEnv.
+func (s *story) hireAs(title, program string) *worker {
+	s.t.Helper()
 	s.hired++
-	w := &worker{name: fmt.Sprintf("worker-%d", s.hired), done: make(chan struct{})}
+	w := &worker{name: fmt.Sprintf("%s-%d", title, s.hired), done: make(chan struct{})}
 	w.log = filepath.Join(s.dir, w.name+".log")
 	w.last.Store(&status{})
 	first, err := json.Marshal(assignment{Name: w.name, Brokers: s.at.brokers, Topic: s.topic, Group: s.group, Ledger: s.book(w.name), Log: w.log})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	w.cmd = exec.Command(self)
+	w.cmd = exec.Command(program)
 	w.cmd.Env = append(os.Environ(), workerEnv+"=1")
 	w.cmd.SysProcAttr = childAttr()
 	w.cmd.Stderr = &w.errors
