@@ -13,9 +13,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/waybill-dev/waybill/consumer"
+	"github.com/waybill-dev/waybill/internal/audit"
 	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/internal/realkafka"
 	"github.com/waybill-dev/waybill/job"
+	"github.com/waybill-dev/waybill/retrytopics"
 )
 
 // oldApp is a member of the group that is no Waybill: a plain client, which handles what it polled and commits it.
@@ -180,6 +182,15 @@ func (r *rig) moved(old ...*oldApp) {
 	})
 	if committed != int64(produced) {
 		r.t.Errorf("%d of %d records are committed", committed, produced)
+	}
+	rewinds := 0
+	for _, rec := range r.records(retrytopics.AuditTopic(r.group)) {
+		if e, err := audit.Decode(rec.Value); err == nil && e.What == audit.Rewind {
+			rewinds++
+		}
+	}
+	if rewinds == 0 {
+		r.t.Error("no audit entry says that the old application's offsets were obeyed")
 	}
 	r.t.Logf("%d jobs: %d handled by the old application, %d by Waybill, %d by both at a hand-over", produced, theirs, len(ours), twice)
 }
