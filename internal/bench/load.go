@@ -5,18 +5,13 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math/rand"
 	"strconv"
-	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/waybill-dev/waybill/connect"
-	"github.com/waybill-dev/waybill/job"
 	"github.com/waybill-dev/waybill/producer"
 )
 
@@ -70,6 +65,10 @@ type Load struct {
 	JSON       bool // the kind is KindJSON
 	// Hot adds a job of one further key after each of the Jobs. They come in a number of their own, from Jobs on.
 	Hot bool
+	// OnePartition gives every job a key of its own, and all of them to partition 0.
+	OnePartition bool
+	// Zeros are values that compress to nearly nothing, and are compressed (zstd).
+	Zeros bool
 }
 
 func (l Load) withDefaults() Load {
@@ -100,15 +99,30 @@ func (l Load) order(yield func(seq, key int) bool) {
 	l = l.withDefaults()
 	source := rand.New(rand.NewSource(seed))
 	zipf := rand.NewZipf(source, 1.1, 1, uint64(l.Keys-1))
+	next := 0
 	for i := range l.Jobs {
 		key := i % l.Keys
-		if !l.Even {
+		switch {
+		case l.OnePartition:
+			for key = next; partitionOf(keyOf(key), l.Partitions) != 0; {
+				key++
+			}
+			next = key + 1
+		case !l.Even:
 			key = int(zipf.Uint64())
 		}
 		if !yield(i, key) || l.Hot && !yield(l.Jobs+i, hotKey) {
 			return
 		}
 	}
+}
+
+// keyOf is a key by its number.
+func keyOf(key int) []byte { return strconv.AppendInt([]byte("key-"), int64(key), 10) }
+
+// partitionOf is where the producer sends a key.
+func partitionOf(key []byte, partitions int) int {
+	return producer.Partitioner().ForTopic("").Partition(&kgo.Record{Key: key}, partitions)
 }
 
 // values makes payloads that no codec compresses: they are slices of a large block of random text.
@@ -137,99 +151,27 @@ func (v *values) of(seq int) ([]byte, error) {
 		return json.Marshal(text{Seq: seq, Text: string(v.block[at : at+max(0, v.load.ValueBytes-frame)])})
 	}
 	b := make([]byte, max(8, v.load.ValueBytes))
-	copy(b, v.block[at:])
+	if !v.load.Zeros {
+		copy(b, v.block[at:])
+	}
 	binary.LittleEndian.PutUint64(b, uint64(seq))
 	return b, nil
 }
 
 // Fill creates the topic and loads it; it returns when all is acked. Nothing but the topic is touched.
-func Fill(ctx context.Context, connection connect.Settings, l Load) (err error) {
-	l = l.withDefaults()
-	opts, err := connection.Opts()
+func Fill(ctx context.Context, connection connect.Settings, l Load) error {
+	f, err := newFeed(ctx, connection, l)
 	if err != nil {
 		return err
 	}
-	opts = append(opts, kgo.RecordPartitioner(producer.Partitioner()), kgo.ProducerLinger(20*time.Millisecond), kgo.MaxBufferedRecords(100_000),
-		kgo.MetadataMinAge(100*time.Millisecond), kgo.UnknownTopicRetries(50))
-	if l.BatchBytes > 0 { // and time to fill them, however many there are
-		opts = append(opts, kgo.ProducerBatchMaxBytes(int32(l.BatchBytes)), kgo.ProducerLinger(500*time.Millisecond))
-	}
-	cl, err := kgo.NewClient(opts...)
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	_, err = kadm.NewClient(cl).CreateTopic(ctx, int32(l.Partitions), -1, nil, l.Topic)
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		return fmt.Errorf("create topic %s: %w", l.Topic, err)
-	}
-	p, err := producer.New(producer.Config{Brokers: connection.Brokers, ClientID: connection.ClientID, TLS: connection.TLS, SASL: connection.SASL, Topic: l.Topic})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, p.Close(ctx)) }()
 	if l.Jobs == 0 {
-		return visible(ctx, cl, l.Topic)
+		return errors.Join(visible(ctx, f.cl, l.Topic), f.close())
 	}
-	return produceAll(ctx, cl, p, l)
-}
-
-// visible waits until the brokers know a new topic; who produces to it waits anyway.
-func visible(ctx context.Context, cl *kgo.Client, topic string) error {
-	for {
-		topics, err := kadm.NewClient(cl).ListTopics(ctx, topic)
-		if err != nil {
-			return fmt.Errorf("look at topic %s: %w", topic, err)
-		}
-		if err = topics.Error(); err == nil {
-			return nil
-		}
-		if !sleep(ctx, 100*time.Millisecond) {
-			return fmt.Errorf("topic %s did not appear: %w", topic, err)
-		}
-	}
-}
-
-// produceAll encodes as p would and produces with cl, which does not wait for each ack.
-func produceAll(ctx context.Context, cl *kgo.Client, p *producer.Producer, l Load) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var acks sync.WaitGroup
-	promise := func(_ *kgo.Record, err error) {
-		if err != nil {
-			stop(fmt.Errorf("load topic %s: %w", l.Topic, err))
-		}
-		acks.Done()
-	}
-	payloads := newValues(l)
-	kind, contentType := KindRaw, job.Bytes.ContentType()
-	if l.JSON {
-		kind, contentType = KindJSON, job.JSON.ContentType()
-	}
-	var failed error
-	l.order(func(seq, key int) bool {
-		payload, err := payloads.of(seq)
-		if err != nil {
-			failed = err
-			return false
-		}
-		r, _, err := p.EncodeRaw(kind, payload, contentType, &job.Options{Key: strconv.AppendInt([]byte("key-"), int64(key), 10)})
-		if err != nil {
-			failed = err
-			return false
-		}
-		acks.Add(1)
-		cl.Produce(ctx, r, promise)
-		return ctx.Err() == nil
+	f.l.order(func(seq, key int) bool {
+		err = f.send(seq, key)
+		return err == nil
 	})
-	if err := cl.Flush(ctx); err != nil && failed == nil {
-		failed = fmt.Errorf("load topic %s: %w", l.Topic, err)
-	}
-	acks.Wait()
-	if cause := context.Cause(ctx); cause != nil {
-		failed = cause
-	}
-	return failed
+	return errors.Join(err, f.close())
 }
 
 // load fills a topic for the case and returns its name.

@@ -23,6 +23,10 @@ var roles = map[string]func(ctx context.Context, s *side) (any, error){
 	"waybill-passes": waybillPasses,
 	"timed-passes":   timedPasses,
 	"latency":        latency,
+	"failing":        failingSide,
+	"retry":          retrySide,
+	"memory":         memorySide,
+	"move":           moveSide,
 }
 
 // side is what a role works with.
