@@ -90,7 +90,7 @@ func (c *Consumer) newHandle(t *topic, key taskKey, member string) *handle {
 	h.m = task.New(task.Config{Topic: t.name, TopicID: t.id, Partition: key.partition, Partitions: t.partitions,
 		DefaultKind: t.defaultKind, Tiers: t.targets,
 		Plan: c.plan, Kinds: c.kinds, Limits: c.limits(), ReadAhead: c.cfg.FetchWait + c.cfg.Tick, StartAtEnd: c.cfg.Start == Latest, KeepUnknown: c.cfg.KeepUnknown,
-		Store: dedupe.NewMemory(c.cfg.Window / 8), Ref: h})
+		Chain: maxChain, Store: dedupe.NewMemory(c.cfg.Window / 8), Ref: h})
 	return h
 }
 
@@ -261,6 +261,7 @@ func (c *Consumer) share() {
 // limits is one task's share of the budget.
 func (c *Consumer) limits() task.Limits {
 	l := task.DefaultLimits
+	l.Grace = easeMost
 	l.Bytes = max(512<<10, c.cfg.Memory/max(1, len(c.handles)))
 	return l
 }

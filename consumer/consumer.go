@@ -46,6 +46,7 @@ type Consumer struct {
 	maxBytes map[string]int32
 
 	poller   *poller
+	ease     easing
 	fetch    *fetchControl
 	prover   *prover
 	alone    *alone.Sender // of what was refused for the size of its batch

@@ -32,6 +32,7 @@ type handle struct {
 	leased   bool               // the shard's: what the machine was last told
 	done     bool               // the shard's: drained is closed
 	parts    []commit.Partition // guarded by Consumer.mu
+	load     load
 }
 
 func (h *handle) name() string { return h.key.topic + "/" + itoa(int(h.key.partition)) }
@@ -48,10 +49,14 @@ func newAttempts() *attempts {
 }
 
 // gate is asked by the pools before each attempt.
-func (c *Consumer) gate(e *task.Entry) (context.Context, bool) {
+func (c *Consumer) gate(e *task.Entry, now time.Time) (context.Context, bool) {
 	h := e.Machine().Ref().(*handle)
-	if h.stopped.Load() || !c.lease.valid() {
+	if h.stopped.Load() || !c.lease.validAt(now) {
 		return nil, false
 	}
 	return h.attempts.Load().ctx, true
 }
+
+// maxChain is how many jobs of a hot key go to a worker at once. More would only lengthen what comes back unbegun when one
+// fails.
+const maxChain = 128

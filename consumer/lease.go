@@ -61,7 +61,9 @@ func (l *lease) end() { l.until.Store(nil) }
 
 // valid compares both readings of the clock: the monotonic one stands still while a machine sleeps, the wall clock can be
 // set back.
-func (l *lease) valid() bool {
-	until, now := l.until.Load(), time.Now()
+func (l *lease) valid() bool { return l.validAt(time.Now()) }
+
+func (l *lease) validAt(now time.Time) bool {
+	until := l.until.Load()
 	return until != nil && now.Before(*until) && now.Round(0).Before(until.Round(0))
 }

@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 	"unsafe"
@@ -29,7 +30,10 @@ type poller struct {
 	stopped   bool
 }
 
-func newPoller(c *Consumer) *poller { return &poller{c: c, turned: make(chan struct{})} }
+func newPoller(c *Consumer) *poller {
+	c.ease.eased = make(chan struct{}, 1)
+	return &poller{c: c, turned: make(chan struct{})}
+}
 
 // run polls until ctx ends.
 func (p *poller) run(ctx context.Context) {
@@ -37,7 +41,9 @@ func (p *poller) run(ctx context.Context) {
 	backoff := time.NewTimer(0)
 	defer backoff.Stop()
 	for ctx.Err() == nil {
-		fetches := p.c.group.PollFetches(p.begin(ctx))
+		turn := p.begin(ctx)
+		p.c.ease.wait(turn)
+		fetches := p.c.group.PollFetches(turn)
 		got := p.dispatch(fetches)
 		p.turn()
 		if errs := p.errors(fetches); errs && !got { // a fatal partition error comes back at once, each time
@@ -109,12 +115,19 @@ func (p *poller) dispatch(fetches kgo.Fetches) (got bool) {
 		if h == nil {
 			return
 		}
-		records := convert(f.Records)
 		if last := f.Records[len(f.Records)-1]; f.Topic != h.key.topic && last.Attrs.TimestampType() == 1 {
 			p.c.clock.sample(last.Timestamp, seen)
 		}
-		topic := f.Topic
-		h.shard.post(h, func(m *task.Machine, now int64) { m.Records(topic, records, now) })
+		topic, records := f.Topic, f.Records
+		if topic == h.key.topic {
+			p.c.ease.fed(h, len(records))
+		}
+		h.shard.post(h, func(m *task.Machine, now int64) {
+			h.shard.admit(m, topic, records, now)
+			if topic == h.key.topic {
+				h.load.admitted(len(records))
+			}
+		})
 	})
 	return got
 }
@@ -138,12 +151,19 @@ func (n *native) As(target any) bool {
 	return false
 }
 
-func convert(in []*kgo.Record) []task.Record {
-	out := make([]task.Record, len(in))
-	for i, r := range in {
-		out[i] = task.Record{Offset: r.Offset, Time: r.Timestamp, Key: r.Key, Value: r.Value, Headers: jobHeaders(r.Headers), Native: (*native)(r)}
+// admitted is how many records a machine is given at once: few enough that they are still at hand when it reads them.
+const admitted = 512
+
+// admit gives a fetched batch to a machine.
+func (s *shard) admit(m *task.Machine, topic string, in []*kgo.Record, now int64) {
+	for some := range slices.Chunk(in, admitted) {
+		for _, r := range some {
+			s.records = append(s.records, task.Record{Offset: r.Offset, Time: r.Timestamp, Key: r.Key, Value: r.Value, Headers: jobHeaders(r.Headers), Native: (*native)(r)})
+		}
+		m.Records(topic, s.records, now)
+		clear(s.records)
+		s.records = s.records[:0]
 	}
-	return out
 }
 
 // errors looks at what the poll complained of and reports whether it did.

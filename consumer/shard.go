@@ -21,6 +21,7 @@ type shard struct {
 	// below: the goroutine's own
 	handles map[*handle]struct{}
 	touched []*handle
+	records []task.Record // on their way into a machine
 	expired int64
 }
 
@@ -208,6 +209,7 @@ func (s *shard) carry(h *handle) {
 		c.late(h, f.Late)
 	}
 	s.report(h, f)
+	h.load.look(h.m, &c.ease)
 	drained := f.Drained
 	f.Reset()
 	if drained && !h.done {

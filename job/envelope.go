@@ -17,7 +17,8 @@ type Raw struct {
 	Time      time.Time // the record's timestamp
 	Key       []byte
 	Value     []byte
-	Native    any // what Message.As asks
+	Native    any      // what Message.As asks
+	Strings   *Strings // where the texts of headers come from; nil: each is a string of its own
 }
 
 // Envelope is a decoded record: the message and what only the engine reads of it.
@@ -56,7 +57,7 @@ func Decode[H ~struct {
 	m.Key, m.Payload, m.Native = raw.Key, raw.Value, raw.Native
 	m.Topic, m.Partition, m.Offset = raw.Topic, raw.Partition, raw.Offset
 	m.Origin = Origin{Topic: raw.Topic, Partition: raw.Partition, Offset: raw.Offset, Time: raw.Time}
-	p := parser{e: e, trust: trust}
+	p := parser{e: e, trust: trust, strings: raw.Strings}
 	user := 0
 	for i := range headers {
 		h := Header(headers[i])
@@ -84,11 +85,12 @@ func owned(name string) bool {
 func Owned(name string) bool { return owned(name) }
 
 type parser struct {
-	e     *Envelope
-	trust Trust
-	seen  uint32
-	ce    [4]string // specversion, type, source, id
-	fault string
+	e       *Envelope
+	trust   Trust
+	strings *Strings
+	seen    uint32
+	ce      [4]string // specversion, type, source, id
+	fault   string
 }
 
 // bits of parser.seen: each wire header at most once
@@ -138,23 +140,32 @@ func (p *parser) take(name string, value []byte) bool {
 
 // producers reads the headers a producer may set.
 func (p *parser) producers(name string, value []byte) bool {
-	m, s := &p.e.Message, string(value)
+	m := &p.e.Message
 	var err error
 	switch name {
 	case HeaderKind:
 		p.once(sawKind, name)
-		m.Kind, err = s, ValidateKind(s)
+		m.Kind, err = p.strings.kind(value)
+		p.fail(err)
+		return true
 	case HeaderID:
 		p.once(sawID, name)
-		m.ID, err = s, ValidateID(s)
+		m.ID = p.strings.own(value)
+		p.fail(ValidateID(m.ID))
+		return true
+	case HeaderContentType:
+		p.once(sawContentType, name)
+		m.ContentType, err = p.strings.contentType(value)
+		p.fail(err)
+		return true
+	}
+	s := string(value)
+	switch name {
 	case HeaderVersion:
 		p.once(sawVersion, name)
 		var n uint64
 		n, err = parseUint("version", s, math.MaxInt32)
 		m.Version = int(n)
-	case HeaderContentType:
-		p.once(sawContentType, name)
-		m.ContentType, err = s, text("content-type", s, 256)
 	case HeaderAt:
 		p.once(sawAt, name)
 		m.At, err = parseTime("at", s)

@@ -91,9 +91,24 @@ func token(what, s string, limit int) error {
 	return text(what, s, limit)
 }
 
+func validateContentType(s string) error { return text("content-type", s, 256) }
+
+// plain reports whether s is nothing but printable ASCII, which nearly every text of a header is.
+func plain(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < 0x20 || c >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
 func text(what, s string, limit int) error {
 	if len(s) > limit {
 		return fmt.Errorf("%s has %d bytes, more than %d", what, len(s), limit)
+	}
+	if plain(s) {
+		return nil
 	}
 	if !utf8.ValidString(s) {
 		return fmt.Errorf("%s %q is not UTF-8", what, clip(s))

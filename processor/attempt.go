@@ -30,11 +30,19 @@ type attempt[T job.Args] struct {
 
 // one is the deadline around recover around decode around the handler.
 func (r *runner[T]) one(ctx context.Context, m *job.Message) error {
+	return r.single(ctx, m, time.Time{})
+}
+
+// single is one with the clock as read a moment ago; zero: it is read.
+func (r *runner[T]) single(ctx context.Context, m *job.Message, now time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return err // it ended while middleware was at work: an instance that stops starts nothing
 	}
 	a := new(attempt[T])
-	a.clock.start(ctx, r.timeout)
+	if now.IsZero() {
+		now = time.Now()
+	}
+	a.clock.start(ctx, now, r.timeout)
 	defer a.clock.stop()
 	return a.clock.verdict(r.call(a, m))
 }

@@ -45,7 +45,7 @@ func (r *runner[T]) callBatch(ctx context.Context, jobs []*job.Job[T]) []error {
 	}
 	n := len(jobs) // Batch may do with its slice what it likes
 	c := new(clock)
-	c.start(ctx, r.timeout)
+	c.start(ctx, time.Now(), r.timeout)
 	defer c.stop()
 	var errs []error
 	var wg sync.WaitGroup
@@ -178,7 +178,7 @@ func (r *runner[T]) gather(ctx context.Context, p *Processor, ms []*job.Message,
 		s.table = t
 		wg.Go(func() {
 			defer s.leave()
-			p.attempt(context.WithValue(ctx, seatKey{r}, s), m, &out[i])
+			p.attempt(context.WithValue(ctx, seatKey{r}, s), m, time.Time{}, &out[i])
 		})
 	}
 	t.wait(ctx)

@@ -28,8 +28,8 @@ type clock struct {
 }
 
 // start begins the attempt. Nobody else may know c yet.
-func (c *clock) start(parent context.Context, timeout time.Duration) {
-	c.parent, c.timeout, c.end, c.own = parent, timeout, time.Now().Add(timeout), true
+func (c *clock) start(parent context.Context, now time.Time, timeout time.Duration) {
+	c.parent, c.timeout, c.end, c.own = parent, timeout, now.Add(timeout), true
 	if end, ok := parent.Deadline(); ok && end.Before(c.end) {
 		c.end, c.own = end, false
 	}

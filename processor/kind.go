@@ -155,6 +155,9 @@ func build[T job.Args](k Kind[T], name string, global []Middleware) (*Processor,
 		p.many = r.direct
 	}
 	mw := slices.Concat(global, k.Use)
+	if k.Batch == nil && len(mw) == 0 {
+		p.plain = r.single
+	}
 	var err error
 	if p.chain, err = wrap(inner, mw); err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/waybill-dev/waybill/job"
 )
@@ -15,7 +16,8 @@ type Processor struct {
 	version     int
 	batchSize   int
 	card        Card
-	chain       Handler // everything, from the outermost middleware in
+	chain       Handler                                                        // everything, from the outermost middleware in
+	plain       func(ctx context.Context, m *job.Message, now time.Time) error // the same where there is no middleware; else nil
 	many        func(ctx context.Context, ms []*job.Message, out []job.Outcome)
 }
 
@@ -64,11 +66,11 @@ type errand struct {
 
 func (e *errand) run() {
 	defer e.wg.Done()
-	e.p.attempt(e.ctx, e.m, &e.out)
+	e.p.attempt(e.ctx, e.m, time.Time{}, &e.out)
 }
 
 // attempt runs one attempt in this goroutine. When the handler calls Goexit, it sets out and does not return.
-func (p *Processor) attempt(ctx context.Context, m *job.Message, out *job.Outcome) {
+func (p *Processor) attempt(ctx context.Context, m *job.Message, now time.Time, out *job.Outcome) {
 	ok := false
 	defer func() {
 		if !ok {
@@ -77,6 +79,8 @@ func (p *Processor) attempt(ctx context.Context, m *job.Message, out *job.Outcom
 	}()
 	if err := ctx.Err(); err != nil {
 		*out = job.Outcome{Verdict: job.VerdictCancelled, Code: job.CodeCancelled, Text: "not started: " + err.Error()}
+	} else if p.plain != nil {
+		*out = classify(ctx, p.plain(ctx, m, now))
 	} else {
 		*out = classify(ctx, p.chain(ctx, m))
 	}
@@ -97,7 +101,7 @@ func (p *Processor) RunBatch(ctx context.Context, ms []*job.Message, out []job.O
 	case len(ms) == 0:
 	case err != nil:
 		for i := range out {
-			p.attempt(ctx, ms[i], &out[i])
+			p.attempt(ctx, ms[i], time.Time{}, &out[i])
 		}
 	case p.many == nil:
 		for i := range ms {

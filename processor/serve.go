@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/waybill-dev/waybill/job"
 )
@@ -13,6 +14,7 @@ type Attempt struct {
 	Processor *Processor
 	Context   context.Context
 	Message   *job.Message
+	Now       time.Time // the clock as read a moment ago, from which the deadline counts; zero: it is read
 }
 
 // Serve is the loop of a worker: it asks next for an attempt, runs it as Processor.Run does and hands the outcome to
@@ -54,7 +56,7 @@ func (s *server) loop() {
 			return
 		}
 		s.running = true
-		a.Processor.attempt(a.Context, a.Message, &s.out)
+		a.Processor.attempt(a.Context, a.Message, a.Now, &s.out)
 		s.running = false
 		s.done(s.out)
 	}

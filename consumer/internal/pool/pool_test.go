@@ -221,7 +221,7 @@ func TestCloseJoins(t *testing.T) {
 		var open atomic.Bool
 		open.Store(true)
 		r.handle = func(context.Context, string) error { time.Sleep(time.Minute); return nil }
-		p := New(3, func(e *task.Entry) (context.Context, bool) { return context.Background(), open.Load() }, r.deliver)
+		p := New(3, func(*task.Entry, time.Time) (context.Context, bool) { return context.Background(), open.Load() }, r.deliver)
 		p.Submit(r.entries("single", "j", 100, false))
 		synctest.Wait()
 		open.Store(false)

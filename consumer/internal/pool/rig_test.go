@@ -23,10 +23,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type (
 	single  struct{}
 	bundled struct{}
+	keyed   struct{}
 )
 
 func (single) Kind() string  { return "single" }
 func (bundled) Kind() string { return "bundled" }
+func (keyed) Kind() string   { return "keyed" }
 
 const batchSize = 8
 
@@ -59,6 +61,7 @@ func newRig(t *testing.T) *rig {
 		}
 		return r.handle(ctx, j.ID)
 	}, policy)
+	processor.Handle(mux, func(ctx context.Context, j *job.Job[keyed]) error { return r.handle(ctx, j.ID) })
 	processor.Register(mux, processor.Kind[bundled]{Policy: policy, BatchSize: batchSize, Batch: func(ctx context.Context, js []*job.Job[bundled]) []error {
 		ids := make([]string, len(js))
 		for i, j := range js {
@@ -80,7 +83,7 @@ func newRig(t *testing.T) *rig {
 	}
 	now := time.Now().UnixNano()
 	limits := task.Limits{Records: 1 << 20, Bytes: 1 << 30, Tier: 1 << 20, Ahead: 1 << 20}
-	m := task.New(task.Config{Topic: mainTopic, TopicID: dedupe.TopicID{1}, Kinds: kinds, Plan: plan, Limits: limits,
+	m := task.New(task.Config{Topic: mainTopic, TopicID: dedupe.TopicID{1}, Kinds: kinds, Plan: plan, Limits: limits, Chain: 1000,
 		Tiers: []task.Tier{{Topic: tierTopic, Delay: 10 * time.Second}}, Store: dedupe.NewMemory(time.Hour)})
 	m.AddTier(tierTopic, dedupe.TopicID{2}, 10*time.Second, now)
 	m.Assign(now)
@@ -120,7 +123,25 @@ func (r *rig) entries(kind, prefix string, n int, retried bool) []*task.Entry {
 	return out
 }
 
-func (r *rig) gate(e *task.Entry) (context.Context, bool) {
+// chain is n new jobs of one key, in order; their ids are prefix and a number from 0 on.
+func (r *rig) chain(prefix string, n int) *task.Entry {
+	r.t.Helper()
+	var records []task.Record
+	for i := range n {
+		records = append(records, task.Record{Offset: r.read[0], Time: time.Now(), Key: []byte(prefix), Value: []byte("{}"), Headers: []job.Header{
+			{Key: job.HeaderKind, Value: []byte("keyed")}, {Key: job.HeaderID, Value: []byte(prefix + strconv.Itoa(i))}}})
+		r.read[0]++
+	}
+	r.machine.Records(mainTopic, records, time.Now().UnixNano())
+	out := slices.Clone(r.machine.Out.Run)
+	r.machine.Out.Reset()
+	if len(out) != 1 || out[0].Chain() == 0 {
+		r.t.Fatalf("%d entries are offered, the first with %d of %d behind it", len(out), out[0].Chain(), n-1)
+	}
+	return out[0]
+}
+
+func (r *rig) gate(e *task.Entry, _ time.Time) (context.Context, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.shut[e.Message().ID] {

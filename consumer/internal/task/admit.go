@@ -39,7 +39,7 @@ func (m *Machine) Records(topic string, records []Record, now int64) {
 func (m *Machine) admit(e *Entry, s *source, r *Record) {
 	e.m, e.src, e.size = m, s, sizeOf(r)
 	raw := job.Raw{Topic: s.topic, TopicID: s.idText, Partition: m.cfg.Partition, Offset: r.Offset, Time: r.Time,
-		Key: r.Key, Value: r.Value, Native: r.Native}
+		Key: r.Key, Value: r.Value, Native: r.Native, Strings: &m.strings}
 	trust := job.TrustJob
 	if s.tier >= 0 {
 		trust = job.TrustCopy
@@ -155,15 +155,18 @@ func (m *Machine) lookAtHeads() {
 	m.heads = m.heads[:0]
 }
 
-// leave takes the head out of its lane; the next one becomes head.
+// leave takes the head out of its lane; the next one becomes head. One that was chained is with a pool already.
 func (m *Machine) leave(e *Entry) {
 	next := e.next
 	e.next = nil
-	if next == nil {
+	switch {
+	case next == nil:
 		delete(m.lanes, e.lane)
-		return
+	case next.behind:
+		next.behind = false
+	default:
+		m.heads = append(m.heads, next)
 	}
-	m.heads = append(m.heads, next)
 }
 
 // release moves what is due from the delay queues into the lanes.

@@ -1,5 +1,7 @@
 package task
 
+import "time"
+
 // Limits bound what one task holds. All are hard floors of memory, not hints: a batch that was on its way when one was
 // reached is still taken.
 type Limits struct {
@@ -8,6 +10,9 @@ type Limits struct {
 	Bytes   int // of all of them, with overhead
 	Ahead   int // records above an unfinished one
 	Reruns  int // how far past the durable frontier a job runs whose success is not recorded; 0 means 10,000
+
+	// Grace is how long Records may be passed, up to twice, before the job topic is paused: whoever fetches waits meanwhile.
+	Grace time.Duration
 }
 
 // DefaultLimits suit one task of a few dozen: 256 MiB are some 16 of them full.
@@ -49,7 +54,7 @@ func (m *Machine) balance() {
 			s.wait.approach(m.horizon())
 			m.hysteresis(s, NotDue, s.wait.far.Len(), share(records), s.wait.bytes, share(bytes))
 		}
-		m.hysteresis(s, Backpressure, s.held, records, s.bytes, bytes)
+		m.backpressure(s, records, bytes)
 		n := s.win.len()
 		if m.far.stuck && s == m.main {
 			n = max(n, l.Ahead)
@@ -72,6 +77,33 @@ func (m *Machine) hysteresis(s *source, r Reason, records, mostRecords, bytes, m
 		m.pause(s, r, false)
 	}
 }
+
+// backpressure is hysteresis for what a partition holds. A pause costs a fetch that is thrown away, and another fetch wait
+// until the client asks for the partition again, so a task that is quick to finish what it holds is not paused for it:
+// Crowded keeps the fetching back that long.
+func (m *Machine) backpressure(s *source, records, bytes int) {
+	if s == m.main {
+		full := s.held >= records && s.held < 2*records && s.bytes < bytes
+		switch {
+		case !full:
+			s.full = 0
+		case s.full == 0:
+			s.full = m.now
+		}
+		m.crowded = s.pauses.bits == 0 && (s.held > records/2 || s.bytes > bytes/2)
+		if full && m.now-s.full < int64(m.cfg.Limits.Grace) {
+			return
+		}
+	}
+	m.hysteresis(s, Backpressure, s.held, records, s.bytes, bytes)
+}
+
+// Crowded reports whether the task holds more than half of what it may of its job topic, which flows. What it finishes
+// soon makes room; else the topic will be paused.
+func (m *Machine) Crowded() bool { return m.crowded }
+
+// Held is how many unfinished records of the job topic the task holds.
+func (m *Machine) Held() int { return m.main.held }
 
 // horizon is up to when what waits is about to be due.
 func (m *Machine) horizon() int64 { return m.now + int64(m.cfg.ReadAhead) }

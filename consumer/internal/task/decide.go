@@ -11,7 +11,10 @@ import (
 
 // view is everything known of a job: the store joined with what is settled and not yet durable.
 func (m *Machine) view(id job.Identity) dedupe.Receipt {
-	r, _ := m.cfg.Store.Get(id)
+	var r dedupe.Receipt
+	if m.cfg.Store.Len() > 0 {
+		r, _ = m.cfg.Store.Get(id)
+	}
 	if len(m.inFlight) > 0 {
 		if f, ok := m.inFlight[id]; ok {
 			r = dedupe.Join(r, f)
@@ -81,11 +84,16 @@ func (m *Machine) known(e *Entry) bool {
 }
 
 func (m *Machine) offer(e *Entry) {
-	e.state = offered
+	m.handOver(e)
+	m.follow(e)
+	m.Out.Run = append(m.Out.Run, e)
+}
+
+func (m *Machine) handOver(e *Entry) {
+	e.state, e.returned, e.chain = offered, false, 0
 	e.env.Fence = m.epoch
 	m.offered++
 	m.stats.Attempts++
-	m.Out.Run = append(m.Out.Run, e)
 }
 
 // unknown lets a job hop that this instance cannot run, since a newer one may: to the next larger tier each time, attempt

@@ -13,7 +13,7 @@
 //	                                          Lost, Abandon              draining ──▶ gone
 //
 // The way of one record: admit (decode, window) → lane (the queue of its key) → decide (receipts, gates) → offered to a
-// pool → outcome → write (copy, letter or audit entry, awaited) → settle (receipt) → segment → ack → commit.
+// pool, with what may follow it (chain.go) → outcome → write (copy, letter or audit entry, awaited) → settle (receipt) → segment → ack → commit.
 //
 // Rules that hold at every step, by the numbers of the design: a frontier passes only what is settled in a segment that
 // was acked (I1, I3); a source is settled only after the ack of what replaces it (I4); one lane runs one entry at a time,

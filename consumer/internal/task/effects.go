@@ -74,7 +74,7 @@ type Effects struct {
 	Read    *Span    // read the log, answer with Entries and ReadDone
 	Prove   bool     // heartbeat and look up offsets, answer with Proved
 	Start   []Offset // set the fetch offset; fetching follows when the pauses allow it
-	Run     []*Entry // offer to the pools, answer with Outcomes
+	Run     []*Entry // offer to the pools, each with its chain; answer with Outcomes
 	Writes  []*Write // produce, answer with Written
 	Segment *Segment // produce to the log, answer with SegmentAcked
 	Late    *Segment // outcomes of a task that is gone: produce, no answer

@@ -17,6 +17,9 @@ type Kind struct {
 	Processor *processor.Processor
 }
 
+// batches reports whether the kind is handled several jobs at a time.
+func (k *Kind) batches() bool { return k.Processor != nil && k.Processor.BatchSize() > 0 }
+
 // Catalog resolves the kinds of an instance; nil means unknown. It must not change while an instance runs.
 type Catalog map[string]*Kind
 
@@ -39,13 +42,17 @@ type Entry struct {
 	Kind    *Kind // nil when unknown
 	Outcome job.Outcome
 
+	returned bool // set by the pool beside, or instead of, the outcome
+
 	m      *Machine
 	src    *source
 	next   *Entry // in the lane
 	lane   uint64
 	index  uint64 // in the window of src
 	size   int
+	chain  int // entries offered with this one, to run behind it
 	state  state
+	behind bool   // offered in a chain, and the one before is not settled
 	write  *Write // while writing
 	unread string // why the batch that the entry stands for was not opened
 }

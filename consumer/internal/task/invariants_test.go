@@ -222,7 +222,11 @@ func (w *world) checkProc(p *proc) {
 	if int64(held) != s.Held || int64(bytes) != s.HeldBytes || open != held || (held == 0) != (bytes == 0) {
 		w.fail("I8: %s holds %d records of %d bytes; its sources say %d of %d, their windows %d", p.name, s.Held, s.HeldBytes, held, bytes, open)
 	}
-	if n := len(p.pool); m.offered != n {
+	n := len(p.pool)
+	for _, b := range p.behind {
+		n += len(b)
+	}
+	if m.offered != n {
 		w.fail("%s counts %d jobs offered, %d are", p.name, m.offered, n)
 	}
 	if m.phase != gone {

@@ -34,6 +34,7 @@ type Config struct {
 	MaxHop      uint32        // a job that hopped that often is filed; 0 means 100,000
 	Store       dedupe.Store  // owned by the machine from now on
 	Ref         any           // the caller's own handle, see Machine.Ref
+	Chain       int           // entries of one lane that a pool may be handed together; 0 and 1: one at a time
 	RetryWrite  time.Duration // before a refused write is tried again, doubled up to 30 times that; 0 means 200 ms
 }
 
@@ -74,11 +75,14 @@ type Machine struct {
 	byTopic map[string]*source
 	carried map[dedupe.TopicID]int64 // frontiers of the log for partitions not read here
 
-	lanes    map[uint64]*Entry // tail of each lane; its head is the one entry that is past inLane
+	lanes    map[uint64]*Entry // tail of each lane; its head, and what is chained to it, are past inLane
 	heads    []*Entry          // new heads of lanes to be looked at before the input ends
 	parked   []*Entry          // heads that wait for the phase to be running
 	far      ahead
+	members  members
+	strings  job.Strings
 	offered  int
+	crowded  bool     // see Crowded
 	writing  int      // writes sent or to be sent again
 	refused  int      // of those: refused at least once
 	again    []*Write // of those: waiting to be tried again

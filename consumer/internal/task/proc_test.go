@@ -22,9 +22,10 @@ type proc struct {
 	fetch   map[string]int64
 	started map[string]bool
 	paused  map[string]bool
-	pool    []*Entry  // offered, not ended
-	writes  []*flight // copies, letters, audit entries
-	logq    []*flight // ownership records and segments: they land in order
+	pool    []*Entry            // offered, not ended
+	behind  map[*Entry][]*Entry // what is to run after one of those
+	writes  []*flight           // copies, letters, audit entries
+	logq    []*flight           // ownership records and segments: they land in order
 	read    *Span
 	asks    int
 	answers []answer
@@ -54,12 +55,12 @@ func (w *world) assign(name string, tiers ...string) *proc {
 	}
 	w.seq++
 	p := &proc{w: w, name: name, seq: w.seq, fetch: map[string]int64{}, started: map[string]bool{}, paused: map[string]bool{}, want: map[string]int64{},
-		known: map[job.Identity]fact{}, done: map[int64]bool{}, active: map[*Entry]bool{}, last: map[string]int64{}, lease: true}
+		known: map[job.Identity]fact{}, done: map[int64]bool{}, active: map[*Entry]bool{}, behind: map[*Entry][]*Entry{}, last: map[string]int64{}, lease: true}
 	var known []dedupe.TopicID
 	for _, t := range w.topics {
 		known = append(known, t.id)
 	}
-	p.m = New(Config{Topic: w.main().name, TopicID: w.main().id, Partitions: w.width, Known: known, Tiers: w.tiers, Plan: w.plan, Kinds: w.kinds, Limits: w.limits, ReadAhead: w.readAhead,
+	p.m = New(Config{Topic: w.main().name, TopicID: w.main().id, Partitions: w.width, Known: known, Tiers: w.tiers, Plan: w.plan, Kinds: w.kinds, Limits: w.limits, Chain: w.chain, ReadAhead: w.readAhead,
 		StartAtEnd: w.startEnd, KeepUnknown: w.keep, MaxHop: w.maxHop, Store: dedupe.NewMemory(time.Hour), Ref: p})
 	for _, t := range tiers {
 		x := w.topic(t)
@@ -111,9 +112,12 @@ func (p *proc) carry() {
 	}
 	p.flow(f)
 	for _, e := range f.Run {
-		w.trace("%s: run %s attempt %d (%s/%d)", p.name, p.title(e), e.env.Attempt, e.env.Topic, e.env.Offset)
-		p.checkRun(e)
-		p.pool = append(p.pool, e)
+		var rest []*Entry
+		for x := e; len(rest) < e.Chain(); {
+			x = x.Next()
+			rest = append(rest, x)
+		}
+		p.start(e, rest)
 	}
 	for _, x := range f.Writes {
 		w.trace("%s: %s", p.name, describe(p, x))
@@ -283,8 +287,43 @@ func (p *proc) deliver(topic string, n, again int) {
 	p.carry()
 }
 
+func (p *proc) start(e *Entry, behind []*Entry) {
+	p.w.trace("%s: run %s attempt %d (%s/%d)", p.name, p.title(e), e.env.Attempt, e.env.Topic, e.env.Offset)
+	if len(behind) > 0 {
+		p.w.trace("%s: and behind it, %d more", p.name, len(behind))
+	}
+	p.checkRun(e)
+	p.pool = append(p.pool, e)
+	p.behind[e] = behind
+}
+
+// proceed starts what is chained to an attempt that has ended, or says what goes back unbegun.
+func (p *proc) proceed(e *Entry, o job.Outcome) (back []*Entry) {
+	rest := p.behind[e]
+	delete(p.behind, e)
+	if len(rest) == 0 {
+		return nil
+	}
+	if o.Verdict == job.VerdictDone && p.m.phase == running && p.lease {
+		p.start(rest[0], rest[1:])
+		return nil
+	}
+	for _, x := range rest {
+		p.w.trace("%s: %s goes back", p.name, p.title(x))
+		x.Return()
+	}
+	return rest
+}
+
 // end ends attempts with one outcome.
 func (p *proc) end(es []*Entry, o job.Outcome) {
+	var back []*Entry
+	defer func() {
+		if len(back) > 0 && !p.gone {
+			p.m.Outcomes(back, p.w.now)
+			p.carry()
+		}
+	}()
 	for _, e := range es {
 		e.Outcome = o
 		p.pool = slices.DeleteFunc(p.pool, func(x *Entry) bool { return x == e })
@@ -295,8 +334,14 @@ func (p *proc) end(es []*Entry, o job.Outcome) {
 			p.learn(dedupe.Receipt{Identity: e.env.Identity, State: dedupe.Done, Gen: e.env.Generation, Digest: e.env.Digest})
 		}
 	}
+	for _, e := range es {
+		back = append(back, p.proceed(e, o)...)
+	}
 	if p.gone {
 		return
+	}
+	if p.w.part == 1 { // or a message later
+		es, back = append(slices.Clone(es), back...), nil
 	}
 	p.m.Outcomes(es, p.w.now)
 	p.carry()
@@ -342,6 +387,7 @@ func (p *proc) crash() {
 	p.logq, p.writes, p.pool, p.answers, p.asks, p.read = nil, nil, nil, nil, 0, nil
 	clear(p.want)
 	clear(p.active)
+	clear(p.behind)
 	if w.member == p {
 		w.member = nil
 	}

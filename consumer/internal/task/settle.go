@@ -17,6 +17,10 @@ func (m *Machine) Outcomes(entries []*Entry, now int64) {
 			continue
 		}
 		m.offered--
+		if e.returned && m.phase != gone {
+			m.takeBack(e)
+			continue
+		}
 		m.outcome(e)
 	}
 	if m.phase == gone {
@@ -33,7 +37,7 @@ func (m *Machine) outcome(e *Entry) {
 	o := &e.Outcome
 	if m.phase == gone { // only what is true whoever owns the task
 		e.state = held
-		if o.Verdict == job.VerdictDone && e.recorded() {
+		if !e.returned && o.Verdict == job.VerdictDone && e.recorded() {
 			m.pending = append(m.pending, m.receipt(e, dedupe.Done, 0, e.env.Attempt, job.CodeNone))
 		}
 		return
@@ -60,8 +64,9 @@ func (m *Machine) outcome(e *Entry) {
 	default: // cancelled: not settled, no attempt burnt
 		m.stats.Cancelled++
 		m.stats.Attempts--
-		e.state = held
-		if m.phase != draining {
+		if e.state = held; e.behind { // the one before was cancelled too
+			e.behind, e.state = false, inLane
+		} else if m.phase != draining {
 			m.parked = append(m.parked, e)
 		}
 	}

@@ -54,6 +54,7 @@ func simulate(choose func(int) int, steps int, trace func(string, ...any)) (s *s
 	s = &sim{world: newWorld(), choose: choose, count: map[string]int{}}
 	s.trace = trace
 	s.part = 1 + s.pick(3)
+	s.chain = s.pick(2) * (1 + s.pick(4))
 	if s.one(2) {
 		s.readAhead = 3 * time.Second
 	}

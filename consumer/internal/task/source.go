@@ -88,7 +88,8 @@ type source struct {
 	from    int64 // where this ownership began to read
 	lost    int64 // records below the log start that were never read
 	win     window
-	held    int // entries not settled
+	held    int   // entries not settled
+	full    int64 // since when as many are held as may be; 0: they are not
 	bytes   int
 	pauses  pauses
 	wait    waiting

@@ -26,6 +26,7 @@ type world struct {
 	tiers     []Tier
 	limits    Limits
 	readAhead time.Duration
+	chain     int
 	startEnd  bool
 	keep      time.Duration
 	maxHop    uint32

@@ -1,0 +1,65 @@
+package job
+
+import "unsafe"
+
+// Strings makes the strings of many records cheaply. Texts that many of them have (kinds, content types) are made, and
+// looked through, once; the others share blocks of memory, a block for some thirty ids, so that one that is kept does not
+// keep a whole fetched batch. A nil *Strings makes each string for itself. It must not be used by two goroutines at once;
+// its zero value is ready.
+type Strings struct {
+	kinds, types map[string]string // valid ones
+	block        []byte            // what is written is never changed
+}
+
+const (
+	knownStrings = 1024 // more are not remembered: who sends them sends others next
+	stringBlock  = 1 << 10
+)
+
+func (s *Strings) kind(b []byte) (string, error) {
+	if s == nil {
+		return common(nil, b, ValidateKind)
+	}
+	return common(&s.kinds, b, ValidateKind)
+}
+
+func (s *Strings) contentType(b []byte) (string, error) {
+	if s == nil {
+		return common(nil, b, validateContentType)
+	}
+	return common(&s.types, b, validateContentType)
+}
+
+// common is a text that valid is asked about, unless it was found valid before.
+func common(known *map[string]string, b []byte, valid func(string) error) (string, error) {
+	if known != nil {
+		if text, ok := (*known)[string(b)]; ok {
+			return text, nil
+		}
+	}
+	text := string(b)
+	err := valid(text)
+	if err == nil && known != nil && len(*known) < knownStrings {
+		if *known == nil {
+			*known = map[string]string{}
+		}
+		(*known)[text] = text
+	}
+	return text, err
+}
+
+// own is a text that belongs to one record.
+func (s *Strings) own(b []byte) string {
+	if s == nil || len(b) > stringBlock/8 {
+		return string(b)
+	}
+	if len(b) == 0 {
+		return ""
+	}
+	if cap(s.block)-len(s.block) < len(b) {
+		s.block = make([]byte, 0, stringBlock)
+	}
+	at := len(s.block)
+	s.block = append(s.block, b...)
+	return unsafe.String(&s.block[at], len(b))
+}
