@@ -13,6 +13,9 @@ const (
 	SASLScramSHA256 = "SCRAM-SHA-256"
 )
 
+// Version is the Apache Kafka that [Start] starts.
+const Version = kafkaVersion
+
 // AdminUser is the super user of every cluster with SASL. Its password is random, see
 // [Cluster.AdminPassword].
 const AdminUser = "admin"
