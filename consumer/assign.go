@@ -64,11 +64,6 @@ func (c *Consumer) begin(t *topic, p int32, topicName, member string) {
 	if c.assigned[commit.Partition{Topic: t.name, Partition: p}] == "" {
 		return // the partition of the job topic comes later
 	}
-	if p >= t.layout {
-		c.log.Error("the partition is not in the layout: its tiers or receipt log have fewer partitions; it stays paused (layout)",
-			zap.String("topic", t.name), zap.Int32("partition", p), zap.Int32("layout", t.layout))
-		return
-	}
 	h := c.newHandle(t, key, member)
 	c.handles[key] = h
 	c.claim(h, t.name)
@@ -77,17 +72,28 @@ func (c *Consumer) begin(t *topic, p int32, topicName, member string) {
 			c.join(h, t.tiers[i].name)
 		}
 	}
+	beyond := p >= t.layout
+	if beyond { // its tiers or its receipt log have no such partition: it is never owned
+		c.log.Error("the partition is not in the layout: its tiers or receipt log have fewer partitions; it stays paused (layout)",
+			zap.String("topic", t.name), zap.Int32("partition", p), zap.Int32("layout", t.layout))
+		c.watch.look()
+	}
 	h.shard.post(h, func(m *task.Machine, now int64) {
 		h.shard.handles[h] = struct{}{}
+		if beyond {
+			m.HoldFor(task.Layout, layoutText(t.name, p+1, t.layout), now)
+			return
+		}
 		m.Assign(now)
 	})
+	c.watch.look() // at what is wrong with its topics
 }
 
 func (c *Consumer) newHandle(t *topic, key taskKey, member string) *handle {
 	h := &handle{key: key, topic: t, member: member, drained: make(chan struct{}), leased: true,
 		shard: c.shards[int(uint32(key.partition)+t.spread)%len(c.shards)]}
 	h.attempts.Store(newAttempts())
-	h.m = task.New(task.Config{Topic: t.name, TopicID: t.id, Partition: key.partition, Partitions: t.partitions,
+	h.m = task.New(task.Config{Topic: t.name, TopicID: t.id, Known: t.ids(), Partition: key.partition, Partitions: t.partitions,
 		DefaultKind: t.defaultKind, Tiers: t.targets,
 		Plan: c.plan, Kinds: c.kinds, Limits: c.limits(), ReadAhead: c.cfg.FetchWait + c.cfg.Tick, StartAtEnd: c.cfg.Start == Latest, KeepUnknown: c.cfg.KeepUnknown,
 		Chain: maxChain, Store: dedupe.NewMemory(c.cfg.Window / 8), Ref: h})
@@ -101,7 +107,9 @@ func (c *Consumer) join(h *handle, name string) {
 		return
 	}
 	c.claim(h, name)
-	h.shard.post(h, func(m *task.Machine, now int64) { m.AddTier(name, tier.id, tier.delay, now) })
+	id, delay := tier.id, tier.delay
+	h.shard.post(h, func(m *task.Machine, now int64) { m.AddTier(name, id, delay, now) })
+	c.watch.look() // at what is wrong with it
 }
 
 // claim notes that a partition belongs to a handle, for polls and commits.
@@ -141,14 +149,7 @@ func (c *Consumer) onRevoked(ctx context.Context, cl *kgo.Client, lost map[strin
 func (c *Consumer) onLost(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
 	c.lease.end()
 	hs := c.forget(lost)
-	for _, h := range hs {
-		h.stopped.Store(true)
-		h.gone.Store(true)
-		h.attempts.Load().cancel()
-		c.owners.letGo(h)
-		c.commits.Release(h.parts...)
-		h.shard.post(h, func(m *task.Machine, now int64) { m.Abandon(now); h.shard.finish(h) })
-	}
+	c.letGo(hs)
 	c.fetch.release(partsOf(hs))
 	c.poller.barrier()
 	if len(lost) > 0 {

@@ -54,8 +54,8 @@ func (c *Consumer) enter() (err error) {
 		return err
 	}
 	c.commits = commit.New(commit.Config{Client: c.group, Group: c.cfg.Group, Committed: c.trimmer.committed,
-		TopicID: func(t string) [16]byte { return c.ids[t] },
-		Failed:  func(err error) { c.complain("commit", zap.Error(err)) }})
+		TopicID: c.topicID,
+		Failed:  func(err error) { c.watch.suspect(err); c.complain("commit", zap.Error(err)) }})
 	return nil
 }
 

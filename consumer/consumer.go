@@ -41,10 +41,12 @@ type Consumer struct {
 	reader *dedupe.LogReader
 
 	topics   map[string]*topic
-	primary  map[string]string   // any topic read -> its job topic
-	ids      map[string][16]byte // of the topics read
+	primary  map[string]string // any topic read -> its job topic
+	idMu     sync.RWMutex
+	ids      map[string][16]byte // of the group's topics, as they were at the start or were taken up since
 	maxBytes map[string]int32
 
+	watch    *watcher
 	poller   *poller
 	ease     easing
 	fetch    *fetchControl
@@ -107,6 +109,7 @@ func New(cfg Config) (*Consumer, error) {
 	c := &Consumer{cfg: cfg, log: cfg.Logger, plan: plan, process: uuid.NewString(), classes: map[string]int{}, kinds: task.Catalog{},
 		topics: map[string]*topic{}, primary: map[string]string{}, ids: map[string][16]byte{}, maxBytes: map[string]int32{},
 		handles: map[taskKey]*handle{}, assigned: map[commit.Partition]string{}, restores: make(chan struct{}, 4), wired: make(chan struct{})}
+	c.watch = newWatcher(c)
 	c.lease.session = cfg.SessionTimeout
 	c.catalog(set)
 	return c, nil
@@ -183,7 +186,7 @@ func (c *Consumer) work(ctx context.Context) error {
 	if err := c.enter(); err != nil {
 		return errors.Join(fmt.Errorf("consumer: %w", err), c.end(stopWriting, stopBackground))
 	}
-	for _, f := range []func(context.Context){c.commits.Run, c.fetch.run, c.prover.run, c.trimmer.run} {
+	for _, f := range []func(context.Context){c.commits.Run, c.fetch.run, c.prover.run, c.trimmer.run, c.watch.run} {
 		c.spawn(f)
 	}
 	polling, stopPolling := context.WithCancel(bg)

@@ -33,6 +33,7 @@ type handle struct {
 	done     bool               // the shard's: drained is closed
 	parts    []commit.Partition // guarded by Consumer.mu
 	load     load
+	mute     map[string]bool // guarded by Consumer.mu: topics in which nothing is committed
 }
 
 func (h *handle) name() string { return h.key.topic + "/" + itoa(int(h.key.partition)) }

@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
 
-	"github.com/waybill-dev/waybill/consumer/internal/commit"
 	"github.com/waybill-dev/waybill/consumer/internal/task"
 	"github.com/waybill-dev/waybill/dedupe"
 )
@@ -28,6 +26,7 @@ func (c *Consumer) own(h *handle) {
 	c.writer.Produce(c.writing, r, func(r *kgo.Record, err error) {
 		seen := time.Now()
 		if err != nil {
+			c.watch.suspect(err)
 			c.complain("ownership record", zap.String("topic", r.Topic), zap.Int32("partition", r.Partition), zap.Error(err))
 			c.later(tryAgain, func() {
 				h.shard.post(h, func(m *task.Machine, now int64) {
@@ -51,11 +50,19 @@ func (c *Consumer) read(h *handle, span task.Span) {
 			if err == nil || ctx.Err() != nil {
 				return
 			}
-			if hopeless(err) {
-				c.log.Error("the receipt log cannot be read; the task stays paused (stopped)", zap.String("task", h.name()), zap.Error(err))
-				h.shard.post(h, func(m *task.Machine, now int64) { m.Hold(task.Stopped, true, now) })
+			if errors.Is(err, dedupe.ErrRecreated) || errors.Is(err, dedupe.ErrTruncated) {
+				c.log.Error("the receipt log was deleted and made anew, or lost its end: receipts are lost, jobs that are sent again may run again. The task is owned anew", zap.String("task", h.name()), zap.Error(err))
+				c.watch.look()
+				c.anew(ctx, []*handle{h})
 				return
 			}
+			if hopeless(err) {
+				c.log.Error("the receipt log cannot be read; the task stays paused (stopped)", zap.String("task", h.name()), zap.Error(err))
+				text := fmt.Sprintf("the receipt log %s/%d cannot be read: %v. The task goes on when an operator has mended that and the instance is started again", h.topic.receipts, h.key.partition, err)
+				h.shard.post(h, func(m *task.Machine, now int64) { m.HoldFor(task.Stopped, text, now) })
+				return
+			}
+			c.watch.suspect(err)
 			c.complain("restore", zap.String("task", h.name()), zap.Error(err))
 			if !sleep(ctx, tryAgain) {
 				return
@@ -70,8 +77,7 @@ var errStore = errors.New("the receipt store failed")
 // hopeless reports whether reading the log again cannot help: only a newer program or an operator can.
 func hopeless(err error) bool {
 	var version *dedupe.VersionError
-	return errors.As(err, &version) || errors.Is(err, dedupe.ErrTruncated) || errors.Is(err, dedupe.ErrMalformed) ||
-		errors.Is(err, dedupe.ErrRecreated) || errors.Is(err, errStore)
+	return errors.As(err, &version) || errors.Is(err, dedupe.ErrMalformed) || errors.Is(err, errStore)
 }
 
 // readInTurn reads when one of the few places is free, and gives it back between tries: a log whose leader is away must
@@ -202,7 +208,7 @@ func (p *prover) prove(ctx context.Context, hs []*handle) []*handle {
 		return live
 	}
 	for _, h := range live {
-		starts, mine := at.of(h), h.member == member
+		starts, mine := p.c.starts(&at, h), h.member == member
 		h.shard.post(h, func(m *task.Machine, now int64) { m.Proved(mine, starts, now) })
 	}
 	return nil
@@ -231,52 +237,6 @@ func (p *prover) heartbeat(ctx context.Context) (string, error) {
 	default: // a generation just passed: look again
 		return "", err
 	}
-}
-
-// places is what the cluster knows of the partitions of some tasks.
-type places struct {
-	committed   kadm.OffsetResponses
-	start, ends kadm.ListedOffsets
-}
-
-func (c *Consumer) places(ctx context.Context, hs []*handle) (at places, err error) {
-	seen := map[string]bool{}
-	var topics []string
-	for _, h := range hs {
-		for _, t := range h.topic.all() {
-			if !seen[t] {
-				seen[t] = true
-				topics = append(topics, t)
-			}
-		}
-	}
-	if at.committed, err = c.adm.FetchOffsetsForTopics(ctx, c.cfg.Group, topics...); err != nil {
-		return at, err
-	}
-	if err = at.committed.Error(); err != nil {
-		return at, err
-	}
-	if at.start, err = c.adm.ListStartOffsets(ctx, topics...); err != nil {
-		return at, err
-	}
-	at.ends, err = c.adm.ListEndOffsets(ctx, topics...)
-	return at, err
-}
-
-func (p *places) of(h *handle) (out []task.Start) {
-	for _, t := range h.topic.all() {
-		start, ok1 := p.start.Lookup(t, h.key.partition)
-		end, ok2 := p.ends.Lookup(t, h.key.partition)
-		if !ok1 || !ok2 || start.Err != nil || end.Err != nil {
-			continue
-		}
-		s := task.Start{Topic: t, Committed: -1, LogStart: start.Offset, LogEnd: end.Offset}
-		if o, ok := p.committed.Lookup(t, h.key.partition); ok && o.Err == nil && o.At >= 0 {
-			s.Committed, s.Ours = o.At, o.Metadata == commit.Metadata
-		}
-		out = append(out, s)
-	}
-	return out
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

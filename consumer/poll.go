@@ -185,6 +185,7 @@ func (p *poller) errors(fetches kgo.Fetches) (any bool) {
 				h.shard.post(h, func(m *task.Machine, now int64) { m.OutOfRange(topic, now) })
 			}
 		}
+		p.c.watch.suspect(err)
 		fields := []zap.Field{zap.String("topic", topic), zap.Int32("partition", partition), zap.Error(err)}
 		if hint := groupHint(err); hint != "" {
 			fields = append(fields, zap.String("hint", hint))

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -185,6 +186,10 @@ func (s *shard) carry(h *handle) {
 	}
 	if f.Read != nil {
 		c.read(h, *f.Read)
+	}
+	if f.Anew {
+		c.watch.look()
+		c.spawn(func(ctx context.Context) { c.anew(ctx, []*handle{h}) })
 	}
 	if f.Prove {
 		c.prover.ask(h)

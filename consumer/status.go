@@ -35,6 +35,7 @@ type Status struct {
 	Group    string        `json:"group"`
 	Ready    string        `json:"ready"` // "yes", or what is missing
 	Skew     time.Duration `json:"clock_skew"`
+	Topics   []TopicFault  `json:"topics"` // those that are not as they must be
 	Tasks    []TaskStatus  `json:"tasks"`
 	Pools    []PoolStatus  `json:"pools"`
 }
@@ -75,6 +76,7 @@ func (c *Consumer) Status() Status {
 		}()
 	}
 	wg.Wait()
+	s.Topics = withStopped(c.watch.list(), s.Tasks)
 	for class, i := range c.classes {
 		if i < len(pools) {
 			running, waiting := pools[i].Load()

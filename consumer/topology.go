@@ -2,10 +2,12 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -27,7 +29,7 @@ type topic struct {
 	targets     []task.Tier
 	receipts    string
 	letters     string
-	letterParts int32
+	letterParts atomic.Int32
 }
 
 type tier struct {
@@ -43,6 +45,15 @@ func (t *topic) tier(name string) *tier {
 		}
 	}
 	return nil
+}
+
+// ids are those of the job topic and its tiers.
+func (t *topic) ids() []dedupe.TopicID {
+	out := []dedupe.TopicID{t.id}
+	for i := range t.tiers {
+		out = append(out, t.tiers[i].id)
+	}
+	return out
 }
 
 // all is every topic the group reads for this job topic.
@@ -85,13 +96,18 @@ func (c *Consumer) prepare(ctx context.Context) error {
 			c.primary[name] = made.name
 		}
 	}
+	for name, d := range found {
+		if c.concerns(name) && d.Err == nil {
+			c.setTopicID(name, d.ID)
+		}
+	}
 	return c.sizes(ctx)
 }
 
 func (c *Consumer) topology(t Topic, ever []time.Duration, found kadm.TopicDetails) (*topic, error) {
 	d := found[t.Name]
 	if d.Err != nil || len(d.Partitions) == 0 {
-		return nil, fmt.Errorf("topic %s is missing: %w", t.Name, d.Err)
+		return nil, errors.Join(fmt.Errorf("topic %s is missing", t.Name), d.Err)
 	}
 	h := fnv.New32a()
 	h.Write([]byte(t.Name))
@@ -99,8 +115,7 @@ func (c *Consumer) topology(t Topic, ever []time.Duration, found kadm.TopicDetai
 		partitions: int32(len(d.Partitions)), layout: int32(len(d.Partitions)),
 		receipts: retrytopics.ReceiptTopic(t.Name, c.cfg.Group), letters: retrytopics.DeadLetterTopic(t.Name, c.cfg.Group)}
 	made.layout = min(made.layout, int32(len(found[made.receipts].Partitions)))
-	made.letterParts = int32(max(1, len(found[made.letters].Partitions)))
-	c.ids[t.Name] = [16]byte(d.ID)
+	made.letterParts.Store(int32(max(1, len(found[made.letters].Partitions))))
 	for _, delay := range c.plan.Tiers() {
 		made.targets = append(made.targets, task.Tier{Topic: retrytopics.TierTopic(t.Name, c.cfg.Group, delay), Delay: delay})
 	}
@@ -112,7 +127,6 @@ func (c *Consumer) topology(t Topic, ever []time.Duration, found kadm.TopicDetai
 		}
 		made.tiers = append(made.tiers, tier{name, dedupe.TopicID(td.ID), delay})
 		made.layout = min(made.layout, int32(len(td.Partitions)))
-		c.ids[name] = [16]byte(td.ID)
 	}
 	return made, nil
 }
@@ -126,6 +140,20 @@ func mergeTiers(a, b []time.Duration) (out []time.Duration) {
 		}
 	}
 	return out
+}
+
+// concerns reports whether a topic is one of the group's.
+func (c *Consumer) concerns(name string) bool {
+	switch name {
+	case retrytopics.AuditTopic(c.cfg.Group), retrytopics.ControlTopic(c.cfg.Group), retrytopics.StatusTopic(c.cfg.Group):
+		return true
+	}
+	for _, t := range c.topics {
+		if name == t.receipts || name == t.letters {
+			return true
+		}
+	}
+	return c.primary[name] != ""
 }
 
 // sizes learns how large a batch each topic takes.

@@ -41,6 +41,8 @@ func (c *Consumer) written(h *handle, w *task.Write, r *kgo.Record, err error) {
 		}
 	default:
 		res = task.Refused
+		w.Problem = fmt.Sprintf("%s/%d does not take a record: %v. It is tried again until it is acked", r.Topic, r.Partition, err)
+		c.watch.suspect(err)
 		c.complain("write", zap.String("topic", r.Topic), zap.Int32("partition", r.Partition), zap.Error(err))
 	}
 	h.shard.post(h, func(m *task.Machine, now int64) { m.Written(w, res, now) })
@@ -60,7 +62,7 @@ func (c *Consumer) record(h *handle, w *task.Write) *kgo.Record {
 			make = dlq.Truncated
 		}
 		key, value, headers := make(f)
-		return &kgo.Record{Topic: h.topic.letters, Partition: h.key.partition % h.topic.letterParts, Key: key, Value: value, Headers: recordHeaders(headers)}
+		return &kgo.Record{Topic: h.topic.letters, Partition: h.key.partition % h.topic.letterParts.Load(), Key: key, Value: value, Headers: recordHeaders(headers)}
 	default:
 		what := audit.Discard
 		if w.Action == "expire" {
@@ -117,7 +119,7 @@ func (c *Consumer) segment(h *handle, seg *task.Segment) {
 		h.shard.post(h, func(m *task.Machine, now int64) {
 			if err := m.SegmentAcked(seg, entries, err, now); err != nil {
 				c.log.Error("the receipt store failed; the task stays paused", zap.String("task", h.name()), zap.Error(err))
-				m.Hold(task.Stopped, true, now)
+				m.HoldFor(task.Stopped, "the receipt store failed: "+err.Error()+". The task goes on when the instance is started again", now)
 			}
 		})
 	}
@@ -146,7 +148,9 @@ func (c *Consumer) logEntries(h *handle, entries []*dedupe.Entry, done func(erro
 				err = fmt.Errorf("raise max.message.bytes of the topic, which `waybill setup apply` does: %w", err)
 			}
 			if err != nil {
+				err = fmt.Errorf("%s/%d: %w", r.Topic, r.Partition, err)
 				failed.Store(&err)
+				c.watch.suspect(err)
 				c.complain("receipts", zap.String("topic", r.Topic), zap.Int32("partition", r.Partition), zap.Error(err))
 			}
 			e.Offset, e.Time = r.Offset, time.Now()
@@ -183,12 +187,18 @@ func (s *shard) report(h *handle, f *task.Effects) {
 		c.log.Warn(n)
 	}
 	for _, o := range f.Rewound {
-		l := audit.Record(c.cfg.Group, audit.Entry{Time: time.Now(), Who: c.cfg.Instance, What: audit.Rewind,
+		c.audit(audit.Entry{Time: time.Now(), Who: c.cfg.Instance, What: audit.Rewind,
 			Why: "the group's offset was set by somebody else", Details: map[string]any{"topic": o.Topic, "partition": h.key.partition, "offset": o.At}})
-		c.writer.Produce(c.writing, &kgo.Record{Topic: retrytopics.AuditTopic(c.cfg.Group), Key: l.Key, Value: l.Value}, func(_ *kgo.Record, err error) {
-			if err != nil {
-				c.complain("audit", zap.Error(err))
-			}
-		})
 	}
+}
+
+// audit writes an entry and does not wait for it.
+func (c *Consumer) audit(e audit.Entry) {
+	l := audit.Record(c.cfg.Group, e)
+	c.writer.Produce(c.writing, &kgo.Record{Topic: retrytopics.AuditTopic(c.cfg.Group), Key: l.Key, Value: l.Value}, func(_ *kgo.Record, err error) {
+		if err != nil {
+			c.watch.suspect(err)
+			c.complain("audit", zap.Error(err))
+		}
+	})
 }

@@ -14,6 +14,8 @@ const (
 	Redrive = "dlq.redrive"   // letters were put back on a retry tier
 	Discard = "job.discard"   // a job ended without a letter
 	Rewind  = "offset.rewind" // an offset that the group did not commit was obeyed
+	// Recreated: a topic of the engine was deleted and made anew, and is taken up again without what was in it.
+	Recreated = "topic.recreated"
 )
 
 // Entry is one line of the audit topic.

@@ -128,8 +128,12 @@ func (r *Report) compare(s *spec, have Have) {
 		return
 	}
 	r.Partitions += int(e.Partitions)
-	if s.exact && e.Partitions != s.partitions {
-		r.differ(Refuse, s.name, "partitions", e.Partitions, s.partitions, "has %d partitions and must have %d, like its job topic; if it is empty delete it and it is made anew", e.Partitions, s.partitions)
+	switch {
+	case !s.exact || e.Partitions == s.partitions:
+	case e.Partitions < s.partitions: // growing it moves nothing: every record names its partition
+		r.differ(Refuse, s.name, "partitions", e.Partitions, s.partitions, "has %d partitions and must have %d; add them (kafka-topics.sh --alter --topic %s --partitions %d)", e.Partitions, s.partitions, s.name, s.partitions)
+	default:
+		r.differ(Warn, s.name, "partitions", e.Partitions, s.partitions, "has %d partitions, of which %d are used; if it is empty it may be deleted and is made anew", e.Partitions, s.partitions)
 	}
 	for _, c := range s.configs {
 		if v := e.Configs[c.key]; !c.accepts(v) {

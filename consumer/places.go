@@ -1,0 +1,71 @@
+package consumer
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"go.uber.org/zap"
+
+	"github.com/waybill-dev/waybill/consumer/internal/commit"
+	"github.com/waybill-dev/waybill/consumer/internal/task"
+	"github.com/waybill-dev/waybill/dedupe"
+)
+
+// places is what the cluster knows of the partitions of some tasks.
+type places struct {
+	topics      kadm.TopicDetails
+	committed   kadm.OffsetResponses
+	start, ends kadm.ListedOffsets
+}
+
+// places asks for all topics at once; what is wrong with one of them is that one's affair, and no error here.
+func (c *Consumer) places(ctx context.Context, hs []*handle) (at places, err error) {
+	seen := map[string]bool{}
+	var topics []string
+	for _, h := range hs {
+		for _, t := range h.topic.all() {
+			if !seen[t] {
+				seen[t] = true
+				topics = append(topics, t)
+			}
+		}
+	}
+	if at.topics, err = c.adm.ListTopics(ctx, topics...); err != nil {
+		return at, err
+	}
+	if at.committed, err = c.adm.FetchOffsets(ctx, c.cfg.Group); err != nil {
+		return at, err
+	}
+	if at.start, err = c.adm.ListStartOffsets(ctx, topics...); err != nil {
+		return at, err
+	}
+	at.ends, err = c.adm.ListEndOffsets(ctx, topics...)
+	return at, err
+}
+
+// starts is what is known of a task's partitions. What is not known for sure is left out: the machine asks again.
+func (c *Consumer) starts(at *places, h *handle) (out []task.Start) {
+	for _, t := range h.topic.all() {
+		d, there := at.topics[t]
+		if !there || d.Err != nil {
+			c.watch.suspect(d.Err)
+			continue
+		}
+		if id := c.topicID(t); id != [16]byte(d.ID) {
+			c.watch.look()
+		}
+		start, ok1 := at.start.Lookup(t, h.key.partition)
+		end, ok2 := at.ends.Lookup(t, h.key.partition)
+		o, ok := at.committed.Lookup(t, h.key.partition)
+		if !ok1 || !ok2 || start.Err != nil || end.Err != nil || o.Err != nil {
+			c.complain("look at a partition", zap.String("topic", t), zap.Errors("errors", []error{start.Err, end.Err, o.Err}))
+			continue
+		}
+		s := task.Start{Topic: t, ID: dedupe.TopicID(d.ID), Committed: -1, LogStart: start.Offset, LogEnd: end.Offset}
+		if ok && o.At >= 0 {
+			s.Committed, s.Ours = o.At, o.Metadata == commit.Metadata
+		}
+		out = append(out, s)
+	}
+	return out
+}
