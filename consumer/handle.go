@@ -58,6 +58,5 @@ func (c *Consumer) gate(e *task.Entry, now time.Time) (context.Context, bool) {
 	return h.attempts.Load().ctx, true
 }
 
-// maxChain is how many jobs of a hot key go to a worker at once. More would only lengthen what comes back unbegun when one
-// fails.
-const maxChain = 128
+// maxChain is how many jobs of a hot key go to a worker at once, at most.
+const maxChain = 1024

@@ -4,12 +4,13 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/waybill-dev/waybill/job"
 )
 
-// runner is a kind with its type: everything inside the middleware. It is immutable.
+// runner is a kind with its type: everything inside the middleware. It is immutable, but for its pool.
 type runner[T job.Args] struct {
 	name        string
 	handle      func(context.Context, *job.Job[T]) error
@@ -19,13 +20,32 @@ type runner[T job.Args] struct {
 	codec       job.Codec
 	contentType string
 	timeout     time.Duration
-	fresh       func() T // nil unless T is a pointer type
+	fresh       func() T  // nil unless T is a pointer type
+	blocks      sync.Pool // of *[]attempt[T], what is left of a block
 }
 
-// attempt is all that one attempt allocates: its context and its job.
+// attempt is all that one attempt needs: its context and its job.
 type attempt[T job.Args] struct {
 	clock clock
 	job   job.Job[T]
+}
+
+// attempts in one allocation: enough to make it cheap, few enough that one that is kept does not keep many.
+const attempts = 16
+
+// attempt is a new one. None is used twice: handlers may keep what they were given.
+func (r *runner[T]) attempt() *attempt[T] {
+	block, _ := r.blocks.Get().(*[]attempt[T])
+	if block == nil {
+		block = new([]attempt[T])
+	}
+	if len(*block) == 0 {
+		*block = make([]attempt[T], attempts)
+	}
+	a := &(*block)[0]
+	*block = (*block)[1:]
+	r.blocks.Put(block)
+	return a
 }
 
 // one is the deadline around recover around decode around the handler.
@@ -38,7 +58,7 @@ func (r *runner[T]) single(ctx context.Context, m *job.Message, now time.Time) e
 	if err := ctx.Err(); err != nil {
 		return err // it ended while middleware was at work: an instance that stops starts nothing
 	}
-	a := new(attempt[T])
+	a := r.attempt()
 	if now.IsZero() {
 		now = time.Now()
 	}

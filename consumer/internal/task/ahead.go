@@ -2,7 +2,7 @@ package task
 
 // A job whose success is not recorded runs again after a crash, if the frontier had not passed it. So it runs at most
 // Limits.Reruns records past the durable frontier (MaxAhead in section 1 of the design), and heads that are further wait. A
-// segment is sent before its tick when half of that distance is used up, so that a busy task does not wait for ticks.
+// segment is sent before its tick when a quarter of that distance is used up, so that a busy task does not wait for ticks.
 
 // ahead is what waits for the frontier of the job topic.
 type ahead struct {
@@ -27,9 +27,9 @@ func (m *Machine) tooFar(e *Entry) bool {
 // base is where the next owner would begin.
 func (s *source) base() int64 { return max(s.durable, s.from) }
 
-// flushEarly sends a segment when it moves the frontier of the job topic by half of what unrecorded jobs may run ahead.
+// flushEarly sends a segment when it moves the frontier of the job topic by a quarter of what unrecorded jobs may run ahead.
 func (m *Machine) flushEarly() {
-	if m.far.possible && m.segment == nil && m.main.frontier(m.seq)-m.main.base() >= int64(m.cfg.Limits.Reruns+1)/2 {
+	if m.far.possible && m.segment == nil && m.main.frontier(m.seq)-m.main.base() >= int64(m.cfg.Limits.Reruns+3)/4 {
 		m.flush()
 	}
 }

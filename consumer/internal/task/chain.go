@@ -19,8 +19,13 @@ func (m *Machine) follow(e *Entry) {
 	if m.cfg.Chain <= 1 || e.next == nil || e.src.tier >= 0 || e.Kind.batches() {
 		return
 	}
-	m.members.begin(e)
-	for n := e.next; n != nil && e.chain < m.cfg.Chain-1 && n.Kind == e.Kind && m.mayFollow(n); n = n.next {
+	m.links.begin(e)
+	most := min(m.cfg.Chain, m.links.most, memberSlots/2)
+	for n := e.next; n != nil && n.Kind == e.Kind && m.mayFollow(n); n = n.next {
+		if e.chain == most-1 {
+			m.links.cut(m.cfg.Chain)
+			break
+		}
 		n.behind = true
 		m.handOver(n)
 		e.chain++
@@ -30,37 +35,57 @@ func (m *Machine) follow(e *Entry) {
 func (m *Machine) mayFollow(e *Entry) bool {
 	env := &e.env
 	return e.state == inLane && e.src.tier < 0 && e.unread == "" && env.Fault == "" && env.Expires.IsZero() && env.At.IsZero() &&
-		env.Version <= e.Kind.Version && !m.tooFar(e) && m.view(env.Identity).State == dedupe.StateNone && m.members.add(e)
+		env.Version <= e.Kind.Version && !m.tooFar(e) && m.view(env.Identity).State == dedupe.StateNone && m.links.add(e)
 }
 
-// members remembers the identities in the chain under way, roughly: of two jobs with one identity the second must not run
-// when the first is done. What looks like one that is in there ends the chain, which costs nothing else.
-type members struct {
-	seen  []uint16 // by hash of identity: the last chain that had it; nil before the first
-	chain uint16
+// links is the memory of chains: how long they may be at the moment, and who is in the one under way.
+//
+// What comes back from a chain that broke was handed over for nothing, so their length follows what happens to them: half
+// as long after one that broke, an eighth longer after one that was cut off for its length.
+type links struct {
+	most int
+
+	seen []uint64 // open addressing: 48 bits of an identity over the number of the last chain that had it
+	turn uint16
 }
 
-const memberSlots = 1 << 13
+const (
+	leastChain  = 8
+	firstChain  = 64
+	memberSlots = 1 << 12 // at least twice Config.Chain
+)
 
-func (s *members) begin(e *Entry) {
+// broke tells that an entry with others chained to it was not done.
+func (s *links) broke() { s.most = max(leastChain, s.most/2) }
+
+// cut tells that a chain was as long as they may be.
+func (s *links) cut(most int) { s.most = min(most, s.most+s.most/8) }
+
+// begin forgets the chain before.
+func (s *links) begin(e *Entry) {
 	if s.seen == nil {
-		s.seen = make([]uint16, memberSlots)
+		s.seen, s.most = make([]uint64, memberSlots), firstChain
 	}
-	if s.chain++; s.chain == 0 { // once around: forget
+	if s.turn++; s.turn == 0 { // once around
 		clear(s.seen)
-		s.chain = 1
+		s.turn = 1
 	}
 	s.add(e)
 }
 
-func (s *members) add(e *Entry) bool {
-	id := &e.env.Identity
-	at := &s.seen[(int(id[14])<<8|int(id[15]))%memberSlots]
-	if *at == s.chain {
-		return false
+// add reports whether no other entry of the chain has the identity: of two the second must not run when the first is done.
+func (s *links) add(e *Entry) bool {
+	h := identityLane(e.env.Identity)
+	mark := h<<16 | uint64(s.turn)
+	for i := h >> 52; ; i = (i + 1) % memberSlots {
+		switch at := &s.seen[i]; {
+		case uint16(*at) != s.turn:
+			*at = mark
+			return true
+		case *at == mark:
+			return false
+		}
 	}
-	*at = s.chain
-	return true
 }
 
 // Chain is how many entries may be run after e, each once the one before it was done. Next leads to the first of them and

@@ -120,3 +120,53 @@ func TestGraceBeforeBackpressure(t *testing.T) {
 	r.give(some(0, 8)...) // twice as many
 	r.said("pause main (backpressure)")
 }
+
+// Chains are as long as it pays: longer while all of them is done, shorter where they break.
+func TestLengthOfChains(t *testing.T) {
+	r := newRig(t, chained(100), small(Limits{Records: 10_000, Bytes: 1 << 30, Tier: 1000, Ahead: 10_000, Reruns: 10_000}))
+	var ms []job.Message
+	for i := range 400 {
+		ms = append(ms, msg("keyed", fmt.Sprint(i), "k"))
+	}
+	r.give(ms...)
+	equal(t, "at first", 1+r.entry("keyed/0").Chain(), firstChain)
+	for i := range firstChain {
+		r.end(fmt.Sprint("keyed/", i), success)
+	}
+	equal(t, "when all was done", 1+r.entry("keyed/64").Chain(), firstChain+firstChain/8)
+	at := 64
+	for _, want := range []int{40, 22, 12, 8, 8} { // half of it, and an eighth for each that was cut off
+		r.end(fmt.Sprint("keyed/", at), failure)
+		r.p.settleDown()
+		at++
+		equal(t, "when another broke", 1+r.entry(fmt.Sprint("keyed/", at)).Chain(), want)
+	}
+	r.end(fmt.Sprint("keyed/", at), success)
+}
+
+// Of a long chain no two are one job, and none is left out for looking like another.
+func TestMembersOfAChain(t *testing.T) {
+	var s links
+	for turn := range 70_000 { // the turns are counted in 16 bits
+		n := 2
+		if turn%10_000 == 0 {
+			n = memberSlots / 2
+		}
+		at := func(i int) *Entry {
+			e := new(Entry)
+			e.env.Identity = job.IdentityOf("kind", nil, fmt.Sprint(i))
+			return e
+		}
+		s.begin(at(0))
+		for i := 1; i < n; i++ {
+			if !s.add(at(i)) {
+				t.Fatalf("turn %d: %d is taken for another", turn, i)
+			}
+		}
+		for i := 0; i < n; i += 97 {
+			if s.add(at(i)) {
+				t.Fatalf("turn %d: %d is not found", turn, i)
+			}
+		}
+	}
+}

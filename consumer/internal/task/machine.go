@@ -79,7 +79,7 @@ type Machine struct {
 	heads    []*Entry          // new heads of lanes to be looked at before the input ends
 	parked   []*Entry          // heads that wait for the phase to be running
 	far      ahead
-	members  members
+	links    links
 	strings  job.Strings
 	offered  int
 	crowded  bool     // see Crowded
