@@ -14,8 +14,11 @@ import (
 
 // onAssigned takes partitions over. It returns at once, since a slow callback gets a member kicked: everything begins
 // paused, and each task starts when its machine says so.
-func (c *Consumer) onAssigned(_ context.Context, cl *kgo.Client, added map[string][]int32) {
+func (c *Consumer) onAssigned(ctx context.Context, cl *kgo.Client, added map[string][]int32) {
 	<-c.wired
+	// A topic that was purged and added again (watcher.adopt) before the group rebalanced comes back without having gone: what
+	// was read of the old one is let go here, as it is where the client says so.
+	c.onRevoked(ctx, cl, c.stillHeld(added))
 	cl.PauseFetchPartitions(added)
 	c.lease.begin()
 	member, generation := cl.GroupMetadata()
@@ -50,6 +53,21 @@ func (c *Consumer) onAssigned(_ context.Context, cl *kgo.Client, added map[strin
 	}
 	c.share()
 	c.log.Info("assigned", zap.Int("tasks", len(c.handles)), zap.Int32("generation", generation), zap.Any("added", added))
+}
+
+// stillHeld are those of the partitions that nobody has revoked.
+func (c *Consumer) stillHeld(partitions map[string][]int32) map[string][]int32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	held := map[string][]int32{}
+	for topic, ps := range partitions {
+		for _, p := range ps {
+			if _, ok := c.assigned[commit.Partition{Topic: topic, Partition: p}]; ok {
+				held[topic] = append(held[topic], p)
+			}
+		}
+	}
+	return held
 }
 
 // begin starts the task of an assigned partition, or adds the partition of a tier to a task that runs. The caller holds c.mu.
