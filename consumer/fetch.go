@@ -27,6 +27,21 @@ type fetchState struct {
 	start  int64 // to be set, -1 for none
 	paused bool  // wanted
 	is     bool  // paused in the client
+	wait   time.Duration
+	due    time.Time // when the client is next asked whether it knows the partition
+}
+
+// How long the client is given before it is asked again whether it knows a partition. The wait grows by a quarter each time, so a
+// start is late by a quarter at most of what it had to wait, and one that never comes (its topic is gone) costs next to nothing.
+const (
+	firstWait = 5 * time.Millisecond
+	lastWait  = 250 * time.Millisecond
+)
+
+// later puts off the next question.
+func (s *fetchState) later(now time.Time) {
+	s.wait = min(max(firstWait, s.wait+s.wait/4), lastWait)
+	s.due = now.Add(s.wait)
 }
 
 func newFetchControl(c *Consumer) *fetchControl {
@@ -63,7 +78,7 @@ func (f *fetchControl) apply(h *handle, e *task.Effects) {
 		}
 	}
 	for _, o := range e.Start {
-		want(o.Topic, func(s *fetchState) { s.start = o.At })
+		want(o.Topic, func(s *fetchState) { s.start, s.wait, s.due = o.At, 0, time.Time{} })
 	}
 	for _, t := range e.Pause {
 		want(t, func(s *fetchState) { s.paused = true })
@@ -88,14 +103,14 @@ func (f *fetchControl) run(ctx context.Context) {
 		case <-f.wake:
 		case <-again.C:
 		}
-		if f.round() {
-			again.Reset(5 * time.Millisecond)
+		if due := f.round(time.Now()); !due.IsZero() {
+			again.Reset(time.Until(due))
 		}
 	}
 }
 
-// round brings the client to the wanted state and reports whether a start still waits for the client.
-func (f *fetchControl) round() (again bool) {
+// round brings the client to the wanted state and returns when to try again where a start still waits for the client, zero where none does.
+func (f *fetchControl) round(now time.Time) (again time.Time) {
 	var known map[string]map[int32]kgo.EpochOffset
 	starts := map[string]map[int32]kgo.EpochOffset{}
 	pause, resume := map[string][]int32{}, map[string][]int32{}
@@ -104,11 +119,18 @@ func (f *fetchControl) round() (again bool) {
 	for p := range f.dirty {
 		s := f.parts[p]
 		if s.start >= 0 {
-			if known == nil {
-				known = f.c.group.CommittedOffsets()
+			if !now.Before(s.due) {
+				if known == nil {
+					known = f.c.group.CommittedOffsets()
+				}
+				if _, ok := known[p.Topic][p.Partition]; !ok {
+					s.later(now)
+				}
 			}
-			if _, ok := known[p.Topic][p.Partition]; !ok {
-				again = true
+			if s.due.After(now) {
+				if again.IsZero() || s.due.Before(again) {
+					again = s.due
+				}
 				continue
 			}
 			if starts[p.Topic] == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -20,11 +21,22 @@ func number(s string) (int64, bool) {
 	return n, err == nil
 }
 
-// Look asks a cluster for the topics a group needs and those of tiers it had; those that do not exist are left out.
+// Look asks a cluster for the topics a group needs and those of tiers it had; those that do not exist are left out. The tiers of a job
+// topic that the layout does not know are found by their names: without the control topic nothing else remembers them, and
+// there may be jobs in them.
 func Look(ctx context.Context, adm *kadm.Client, w Want, layout control.Layout) (Have, error) {
 	names := []string{retrytopics.ControlTopic(w.Group), retrytopics.StatusTopic(w.Group), retrytopics.AuditTopic(w.Group)}
 	for _, t := range w.Topics {
 		names = append(append(names, t.Name), retrytopics.EngineTopics(t.Name, w.Group, allTiers(w.Tiers, layout.Tiers(t.Name)))...)
+	}
+	byName, err := tiersByName(ctx, adm, w, layout)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range byName {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
 	}
 	topics, err := adm.ListTopics(ctx, names...)
 	if err != nil {
@@ -67,6 +79,31 @@ func Look(ctx context.Context, adm *kadm.Client, w Want, layout control.Layout) 
 		}
 	}
 	return have, nil
+}
+
+// tiersByName are the topics that are tiers of job topics the layout does not know.
+func tiersByName(ctx context.Context, adm *kadm.Client, w Want, layout control.Layout) (names []string, err error) {
+	var unknown []string
+	for _, t := range w.Topics {
+		if _, known := layout.Topics[t.Name]; !known {
+			unknown = append(unknown, t.Name)
+		}
+	}
+	if len(unknown) == 0 {
+		return nil, nil
+	}
+	all, err := adm.ListTopics(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	for name := range all {
+		for _, topic := range unknown {
+			if _, ok := retrytopics.TierOf(name, topic, w.Group); ok {
+				names = append(names, name)
+			}
+		}
+	}
+	return names, nil
 }
 
 // Plan says what differs. opts are for the client that reads the control topic. Faults of w itself are an error, all at

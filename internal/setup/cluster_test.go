@@ -3,6 +3,7 @@ package setup
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -119,6 +120,30 @@ func TestTiersComeAndGo(t *testing.T) {
 		}
 		if report = r.plan(w); !report.OK() || report.Partitions != 16 {
 			t.Errorf("a drained tier was deleted: %v", report.Changes)
+		}
+	})
+}
+
+// Tiers that are no longer configured are found by their names when the control topic is lost, and stand in the new one.
+func TestTiersOfALostLayout(t *testing.T) {
+	withRig(t, func(r *rig) {
+		w := want()
+		w.Topics[0].Partitions = 4
+		r.apply(r.plan(w))
+		other := w
+		other.Group, other.Tiers = "other", []time.Duration{time.Hour}
+		r.apply(r.plan(other))
+		if _, err := r.adm.DeleteTopics(r.ctx, "mailer.control"); err != nil {
+			t.Fatal(err)
+		}
+		w.Tiers = []time.Duration{time.Minute}
+		report := r.plan(w)
+		if got := render(report); got != "create emails.mailer.retry.1m, create mailer.control" {
+			t.Errorf("%q", got)
+		}
+		r.apply(report)
+		if report = r.plan(w); !report.OK() || !slices.Equal(report.Layout.Tiers("emails"), []time.Duration{10 * time.Second, time.Minute}) {
+			t.Errorf("%v, %+v", report.Changes, report.Layout)
 		}
 	})
 }

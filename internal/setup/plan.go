@@ -5,12 +5,25 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/waybill-dev/waybill/internal/control"
+	"github.com/waybill-dev/waybill/retrytopics"
 )
 
 // Have is what a cluster has, by topic name.
 type Have map[string]Existing
+
+// tiers are the delays of the tiers of (topic, group) that there are, sorted.
+func (h Have) tiers(topic, group string) (out []time.Duration) {
+	for name := range h {
+		if d, ok := retrytopics.TierOf(name, topic, group); ok {
+			out = append(out, d)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
 
 // Existing is one topic of a cluster.
 type Existing struct {
@@ -71,10 +84,14 @@ func Compare(w Want, have Have, layout control.Layout) Report {
 		if b, ok := number(have[t.Name].Configs["max.message.bytes"]); ok {
 			maxBytes = b
 		}
-		for _, s := range engineTopics(w, t, layout.Tiers(t.Name), partitions, repl, maxBytes) {
+		ever := layout.Tiers(t.Name)
+		if !inLayout { // the control topic is new, or was lost: what tiers there were is told by their names
+			ever = have.tiers(t.Name, w.Group)
+		}
+		for _, s := range engineTopics(w, t, ever, partitions, repl, maxBytes) {
 			r.compare(s, have)
 		}
-		r.layoutNew = r.Layout.Add(t.Name, partitions, w.Tiers) || r.layoutNew
+		r.layoutNew = r.Layout.Add(t.Name, partitions, allTiers(w.Tiers, ever)) || r.layoutNew
 	}
 	for _, s := range groupTopics(w.Group, replication) {
 		r.compare(s, have)

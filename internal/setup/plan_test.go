@@ -93,6 +93,11 @@ func TestCompare(t *testing.T) {
 			h["emails.mailer.retry.1h"] = Existing{4, 3, map[string]string{"cleanup.policy": "delete", "retention.ms": "1", "retention.bytes": "-1",
 				"message.timestamp.type": "LogAppendTime", "max.message.bytes": "1114124"}}
 		}, "alter emails.mailer.retry.1h retention.ms", "retention.ms", 20},
+		{"an old tier of a group whose layout is lost", func(_ *Want, h Have, l *control.Layout) {
+			*l = control.Layout{}
+			h["emails.mailer.retry.1h"] = Existing{4, 3, map[string]string{"cleanup.policy": "delete", "retention.ms": "1", "retention.bytes": "-1",
+				"message.timestamp.type": "LogAppendTime", "max.message.bytes": "1114124"}}
+		}, "alter emails.mailer.retry.1h retention.ms", "retention.ms", 20},
 		{"an old tier that is gone", func(_ *Want, _ Have, l *control.Layout) { l.Add("emails", 4, []time.Duration{time.Hour}) }, "", "", 16},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/waybill-dev/waybill/consumer"
 	"github.com/waybill-dev/waybill/internal/edge"
@@ -63,6 +66,40 @@ func TestMissingAtStart(t *testing.T) {
 	})
 }
 
+// A tier that is no longer configured is read until it is drained, even if the control topic, which remembers it, is lost: it is
+// found by its name.
+func TestControlLost(t *testing.T) {
+	edge.Both(t, func(t *testing.T, c *edge.Cluster) {
+		t.Parallel()
+		r := newRig(t, c)
+		now := r.Tiers
+		r.Tiers = []time.Duration{4 * time.Second}
+		old := r.tier()
+		a := r.begin("a")
+		flaky := r.put("flaky")
+		r.Until(func() string {
+			if ends, err := r.Admin.ListEndOffsets(t.Context(), old); err != nil || sum(ends) < int64(r.Partitions) {
+				return fmt.Sprint("not every copy is in the tier: ", err)
+			}
+			return ""
+		})
+		if err := a.Stop(); err != nil {
+			t.Error(err)
+		}
+		r.remove(retrytopics.ControlTopic(r.Group))
+		r.Tiers = now
+		if said := r.refused(verify); !strings.Contains(said, "topic "+retrytopics.ControlTopic(r.Group)+": is missing") {
+			t.Errorf("said %q", said)
+		}
+		b := r.begin("b")
+		r.Good(3)
+		r.ran(flaky, 2*int(r.Partitions))
+		r.Finished()
+		r.Until(func() string { return r.Uncommitted(old) })
+		r.sound(b)
+	})
+}
+
 // Wrong partition counts are named at the start: with fewer than the job topic a group does not start, what a tier or the
 // receipt log has beyond is not used.
 func TestWrongCountsAtStart(t *testing.T) {
@@ -103,4 +140,10 @@ func TestWrongCountsAtStart(t *testing.T) {
 		r.Finished()
 		r.ran(flaky, 2*int(r.Partitions))
 	})
+}
+
+// sum is how many records there are.
+func sum(ends kadm.ListedOffsets) (n int64) {
+	ends.Each(func(o kadm.ListedOffset) { n += o.Offset })
+	return n
 }
