@@ -45,12 +45,11 @@ func (c *Consumer) connect(ctx context.Context) error {
 // enter makes the group's client, which begins to join at once: the rooms its callbacks use must be there already.
 func (c *Consumer) enter() (err error) {
 	defer close(c.wired)
-	bounded, err := newInflater(c.cfg.MaxBatch)
-	if err != nil {
+	if c.inflater, err = newInflater(c.cfg.MaxBatch, c.cfg.Memory/2); err != nil {
 		return err
 	}
 	opts := append(append(c.base, c.groupOpts()...), c.cfg.Opts...)
-	if c.group, err = kgo.NewClient(append(opts, kgo.WithDecompressor(bounded))...); err != nil {
+	if c.group, err = kgo.NewClient(append(opts, kgo.WithDecompressor(c.inflater))...); err != nil {
 		return err
 	}
 	c.commits = commit.New(commit.Config{Client: c.group, Group: c.cfg.Group, Committed: c.trimmer.committed,

@@ -33,12 +33,13 @@ type Consumer struct {
 	workers []int
 	process string // of this life of the instance
 
-	base   []kgo.Opt
-	wired  chan struct{} // closed when group and commits are there
-	group  *kgo.Client   // reads, heartbeats, commits
-	writer *kgo.Client   // copies, letters, receipts
-	adm    *kadm.Client
-	reader *dedupe.LogReader
+	base     []kgo.Opt
+	wired    chan struct{} // closed when group and commits are there
+	group    *kgo.Client   // reads, heartbeats, commits
+	writer   *kgo.Client   // copies, letters, receipts
+	adm      *kadm.Client
+	reader   *dedupe.LogReader
+	inflater *inflater
 
 	topics   map[string]*topic
 	primary  map[string]string // any topic read -> its job topic

@@ -21,6 +21,7 @@ type fetchControl struct {
 	mu    sync.Mutex
 	parts map[commit.Partition]*fetchState
 	dirty map[commit.Partition]struct{}
+	then  []func() // to be called when the client has been brought to the state wanted now
 }
 
 type fetchState struct {
@@ -87,6 +88,18 @@ func (f *fetchControl) apply(h *handle, e *task.Effects) {
 		want(t, func(s *fetchState) { s.paused = false })
 	}
 	f.mu.Unlock()
+	f.awake()
+}
+
+// after calls done when the client knows what is wanted now.
+func (f *fetchControl) after(done func()) {
+	f.mu.Lock()
+	f.then = append(f.then, done)
+	f.mu.Unlock()
+	f.awake()
+}
+
+func (f *fetchControl) awake() {
 	select {
 	case f.wake <- struct{}{}:
 	default:
@@ -159,5 +172,9 @@ func (f *fetchControl) round(now time.Time) (again time.Time) {
 	if len(resume) > 0 {
 		f.c.group.ResumeFetchPartitions(resume)
 	}
+	for _, done := range f.then { // only counts
+		done()
+	}
+	f.then = nil
 	return again
 }

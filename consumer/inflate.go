@@ -2,17 +2,26 @@ package consumer
 
 import (
 	"encoding/binary"
+	"errors"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// inflater opens compressed batches that stay within bounds, so that a few kilobytes written by anybody cannot take the
-// memory of an instance: neither by their size, nor by millions of records of a few bytes, each of which costs some
-// hundred bytes once it is a record.
+// inflater opens compressed batches within bounds, so that a few kilobytes written by anybody cannot take the memory of an
+// instance: not one batch by its size, or by millions of records of a few bytes, each of which costs some hundred bytes once it
+// is a record; nor many batches that come with one fetch, which the client opens at once, before anybody can pause anything.
 type inflater struct {
 	inner   kgo.Decompressor // bounded in bytes
-	records int
+	records int              // of one batch
+	budget  int64            // of what is open and not yet with its task
+	opened  atomic.Int64     // since the last poll
+	handed  atomic.Int64     // polled, on its way to the tasks
 }
+
+// errOpened is about a batch that was left closed because enough others are open. The client takes it for damage: it hands
+// over what stands before and fetches the batch again.
+var errOpened = errors.New("enough batches are open")
 
 // recordWorth is half of what a record costs in memory: the client's and the machine's view of it. fewRecords are never too
 // many: a batch of a megabyte, which needs no compression to pass a broker, holds about as many of the smallest.
@@ -21,11 +30,8 @@ const (
 	fewRecords  = 1 << 17
 )
 
-// smallest is the least a record takes in a batch (record format version 2): length, attributes, time and offset deltas,
-// key and value lengths, header count.
-const smallest = 7
-
-func newInflater(limit int) (*inflater, error) {
+// newInflater bounds one batch by limit bytes, and what is open at once by budget bytes and one batch.
+func newInflater(limit, budget int) (*inflater, error) {
 	// The client bounds its own decompressor only: it is taken from one that connects to nothing.
 	cl, err := kgo.NewClient(kgo.MaxDecompressBatchBytes(limit))
 	if err != nil {
@@ -33,28 +39,41 @@ func newInflater(limit int) (*inflater, error) {
 	}
 	defer cl.Close()
 	inner, _ := cl.OptValue(kgo.WithDecompressor).(kgo.Decompressor)
-	return &inflater{inner, max(limit/recordWorth, fewRecords)}, nil
+	return &inflater{inner: inner, records: max(limit/recordWorth, fewRecords), budget: int64(budget)}, nil
 }
 
-// Decompress implements kgo.Decompressor; kgo.ErrMaxDecompress says that a bound was passed.
+// polled tells that what was open was polled. The caller calls done when its tasks have it: those have budgets of their own.
+func (f *inflater) polled() (done func()) {
+	n := f.opened.Swap(0)
+	f.handed.Add(n)
+	return func() { f.handed.Add(-n) }
+}
+
+// Decompress implements kgo.Decompressor; kgo.ErrMaxDecompress says that a bound was passed by this batch alone.
 func (f *inflater) Decompress(src []byte, codec kgo.CompressionCodecType) ([]byte, error) {
+	if f.opened.Load()+f.handed.Load() >= f.budget {
+		return nil, errOpened
+	}
 	out, err := f.inner.Decompress(src, codec)
-	if err == nil && len(out)/smallest > f.records && crowded(out, f.records) {
+	if err != nil || codec == kgo.CodecNone {
+		return out, err
+	}
+	n := count(out, f.records+1)
+	if n > f.records {
 		return nil, kgo.ErrMaxDecompress
 	}
-	return out, err
+	f.opened.Add(int64(len(out) + n*recordWorth))
+	return out, nil
 }
 
-// crowded reports whether a batch holds more than limit records. It stops at what is no record: the client will too.
-func crowded(b []byte, limit int) bool {
-	for n := 0; ; n++ {
+// count is how many records a batch holds, but not more than limit. It ends at what is no record: the client will too.
+func count(b []byte, limit int) (n int) {
+	for ; n < limit; n++ {
 		size, skip := binary.Varint(b)
 		if skip <= 0 || size < 0 || size > int64(len(b)-skip) {
-			return false
-		}
-		if n == limit {
-			return true
+			break
 		}
 		b = b[skip+int(size):]
 	}
+	return n
 }

@@ -18,7 +18,7 @@ func records(n, size int, rest ...byte) []byte {
 }
 
 func TestInflater(t *testing.T) {
-	f, err := newInflater(4 << 20)
+	f, err := newInflater(4<<20, 1<<40)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,5 +58,28 @@ func TestInflater(t *testing.T) {
 	}
 	if _, err := f.Decompress([]byte("no gzip"), kgo.CodecGzip); err == nil || errors.Is(err, kgo.ErrMaxDecompress) {
 		t.Errorf("what is no gzip: %v", err)
+	}
+}
+
+// Batches are opened until the budget is used up, each record counted; then none until what was polled is with its tasks.
+func TestInflaterBudget(t *testing.T) {
+	f, err := newInflater(4<<20, 10*(1000+recordWorth)+1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, _ := zstd.NewWriter(nil)
+	batch := w.EncodeAll(records(1, 998), nil)
+	for round := range 3 {
+		for n := range 20 {
+			_, err := f.Decompress(batch, kgo.CodecZstd)
+			if errors.Is(err, errOpened) != (n > 10) || errors.Is(err, kgo.ErrMaxDecompress) {
+				t.Fatalf("round %d, batch %d: %v", round, n, err)
+			}
+		}
+		done := f.polled()
+		if _, err := f.Decompress(batch, kgo.CodecZstd); !errors.Is(err, errOpened) {
+			t.Fatalf("polled, but with no task: %v", err)
+		}
+		done()
 	}
 }

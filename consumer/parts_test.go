@@ -313,7 +313,13 @@ func TestBarrier(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer cl.Close()
-		p := newPoller(&Consumer{group: cl, log: zap.NewNop()})
+		inflater, err := newInflater(1<<20, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		of := &Consumer{group: cl, log: zap.NewNop(), inflater: inflater}
+		of.fetch = newFetchControl(of)
+		p := newPoller(of)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { defer close(ended); p.run(ctx) }()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -44,7 +45,7 @@ func (p *poller) run(ctx context.Context) {
 		turn := p.begin(ctx)
 		p.c.ease.wait(turn)
 		fetches := p.c.group.PollFetches(turn)
-		got := p.dispatch(fetches)
+		got := p.dispatch(fetches, p.c.inflater.polled())
 		p.turn()
 		if errs := p.errors(fetches); errs && !got { // a fatal partition error comes back at once, each time
 			backoff.Reset(100 * time.Millisecond)
@@ -104,8 +105,18 @@ func (p *poller) barrier() {
 	<-turned
 }
 
-func (p *poller) dispatch(fetches kgo.Fetches) (got bool) {
+// dispatch hands what was fetched to the tasks, and calls done when they have all of it and the client knows of the pauses
+// that follow.
+func (p *poller) dispatch(fetches kgo.Fetches, done func()) (got bool) {
 	seen := time.Now()
+	var left atomic.Int32
+	arrive := func() {
+		if left.Add(-1) == 0 {
+			p.c.fetch.after(done)
+		}
+	}
+	left.Store(1)
+	defer arrive()
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 		if len(f.Records) == 0 {
 			return
@@ -122,11 +133,13 @@ func (p *poller) dispatch(fetches kgo.Fetches) (got bool) {
 		if topic == h.key.topic {
 			p.c.ease.fed(h, len(records))
 		}
+		left.Add(1)
 		h.shard.post(h, func(m *task.Machine, now int64) {
 			h.shard.admit(m, topic, records, now)
 			if topic == h.key.topic {
 				h.load.admitted(len(records))
 			}
+			h.shard.post(nil, func(*task.Machine, int64) { arrive() }) // once the effects are carried out
 		})
 	})
 	return got
@@ -173,6 +186,9 @@ func (p *poller) errors(fetches kgo.Fetches) (any bool) {
 			return
 		}
 		any = true
+		if errors.Is(err, errOpened) {
+			return
+		}
 		if large, ok := errors.AsType[*kgo.ErrDecompressTooLarge](err); ok {
 			if h := p.c.handleOf(topic, partition); h != nil {
 				limit := p.c.cfg.MaxBatch

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -192,6 +194,59 @@ func TestDecompressionBomb(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Many batches that are each small enough to be opened, but not all at once: they come with one fetch. All of their jobs
+// run, and memory stays far below what they hold together.
+func TestManyBatchesThatInflate(t *testing.T) {
+	edge.Both(t, func(t *testing.T, c *edge.Cluster) {
+		r := edge.New(t, c)
+		var base, peak atomic.Int64
+		r.Kinds = func(mux *processor.Mux, who string) {
+			processor.Register(mux, processor.Kind[foreign]{Codec: job.Bytes, Handle: func(_ context.Context, j *job.Job[foreign]) error {
+				peak.Store(max(peak.Load(), inUse()-base.Load())) // nearly enough: a sample lost to another hurts nobody
+				r.Note(who, &job.Message{ID: j.ID})               // the rest would keep the batch
+				return nil
+			}})
+		}
+		small := func(c *consumer.Config) { c.Memory, c.Workers = 32<<20, 1 }
+		first := r.Start("a", small)
+		r.Good(1)
+		r.Finished()
+		if err := first.Stop(); err != nil {
+			t.Error(err)
+		}
+		const many, each = 60, 6 << 20
+		value := make([]byte, each)
+		for n := range many {
+			rec := r.Job(int32(n)%r.Partitions, "foreign", fmt.Sprintf("large-%d", n), "")
+			rec.Value = value
+			zstd(r, rec)
+		}
+		r.Good(1)
+		base.Store(inUse()) // without what the test needed to compress them, which pools keep for a while
+		i := r.Start("b", small)
+		r.Finished()
+		if n := len(r.Runs("large-")); n != many {
+			t.Errorf("%d of %d jobs ran", n, many)
+		}
+		t.Logf("at most %d MiB of the heap were in use, the jobs are %d MiB", peak.Load()>>20, many*each>>20)
+		if peak.Load() > many*each/2 {
+			t.Errorf("the heap grew to %d MiB; the jobs are %d MiB together", peak.Load()>>20, many*each>>20)
+		}
+		if err := i.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// inUse is how much of the heap is no garbage, in bytes; pools are emptied, which takes two rounds.
+func inUse() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 // The producer's side: a topic whose limit was lowered refuses batches; only what is too large by itself fails.

@@ -11,6 +11,21 @@ import (
 // memory of many finished ones.
 const slab = 32
 
+// slabBytes bounds what the values of a slab's entries are together, so that this holds for large ones too.
+const slabBytes = 64 << 10
+
+// slabOf is how many entries of records, which are not empty, share an allocation.
+func slabOf(records []Record) (n int) {
+	bytes := 0
+	for n < min(slab, len(records)) {
+		if bytes += len(records[n].Value); n > 0 && bytes > slabBytes {
+			break
+		}
+		n++
+	}
+	return n
+}
+
 // Records admits a fetched batch of one topic. A batch that begins below what was read is cut, not trusted: the client
 // refetches after a pause.
 func (m *Machine) Records(topic string, records []Record, now int64) {
@@ -27,7 +42,7 @@ func (m *Machine) Records(topic string, records []Record, now int64) {
 			continue
 		}
 		if len(block) == 0 {
-			block = make([]Entry, min(slab, len(records)-i))
+			block = make([]Entry, slabOf(records[i:]))
 		}
 		m.admit(&block[0], s, r)
 		block = block[1:]
