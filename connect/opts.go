@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
@@ -15,7 +17,8 @@ import (
 )
 
 // Opts validates s and returns the client options that say the same: seed brokers, client id, TLS, SASL. The files that s
-// names are read once here, so that a missing one is an error now and not at the first handshake.
+// names are read once here, so that a missing one is an error now and not only at the first handshake, and then again at
+// each handshake and authentication.
 func (s Settings) Opts() ([]kgo.Opt, error) {
 	s = s.WithDefaults()
 	if err := s.Validate(); err != nil {
@@ -23,11 +26,11 @@ func (s Settings) Opts() ([]kgo.Opt, error) {
 	}
 	opts := []kgo.Opt{kgo.SeedBrokers(s.Brokers...), kgo.ClientID(s.ClientID)}
 	if s.TLS.Enabled {
-		config, err := s.TLS.config()
+		dial, err := s.TLS.dialing()
 		if err != nil {
 			return nil, err
 		}
-		opts = append(opts, kgo.DialTLSConfig(config))
+		opts = append(opts, dial)
 	}
 	if s.SASL.Mechanism != "" {
 		if _, err := s.SASL.secret(); err != nil {
@@ -36,6 +39,29 @@ func (s Settings) Opts() ([]kgo.Opt, error) {
 		opts = append(opts, kgo.SASL(s.SASL.mechanism()))
 	}
 	return opts, nil
+}
+
+// dialTimeout bounds a dial with its handshake; the client's own default.
+const dialTimeout = 10 * time.Second
+
+// dialing is the option by which the client dials with an enabled, valid t. Where the authorities come from a file it is
+// read again at each dial, since authorities are rotated too, and a client of a service lives longer than they do.
+func (t TLS) dialing() (kgo.Opt, error) {
+	config, err := t.config()
+	if err != nil {
+		return nil, err
+	}
+	if t.CAFile == "" {
+		return kgo.DialTLSConfig(config), nil
+	}
+	return kgo.Dialer(func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := t.config()
+		if err != nil {
+			return nil, err
+		}
+		d := tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: c} // takes the name to verify from address, where c has none
+		return d.DialContext(ctx, network, address)
+	}), nil
 }
 
 // config builds the TLS configuration of an enabled, valid t.

@@ -233,3 +233,28 @@ func TestCheckOwned(t *testing.T) {
 		})
 	}
 }
+
+// Nobody is in clear text by oversight: with TLS on, options that dial otherwise are refused.
+func TestCheckDialing(t *testing.T) {
+	plain := kgo.Dialer((&net.Dialer{}).DialContext)
+	on := TLS{Enabled: true}
+	for name, c := range map[string]struct {
+		tls  TLS
+		opts []kgo.Opt
+		ok   bool
+	}{
+		"none":              {on, nil, true},
+		"nothing to do":     {on, []kgo.Opt{kgo.ProducerLinger(0), nil, kgo.ConsumerGroup("g"), kgo.ConsumeTopics("t")}, true},
+		"a dialer":          {on, []kgo.Opt{plain}, false},
+		"TLS of its own":    {on, []kgo.Opt{kgo.DialTLS()}, false},
+		"both":              {on, []kgo.Opt{kgo.DialTLS(), plain}, true}, // refused by the client
+		"without TLS":       {TLS{}, []kgo.Opt{plain}, true},
+		"TLS by the option": {TLS{}, []kgo.Opt{kgo.DialTLS()}, true},
+	} {
+		s := valid()
+		s.TLS = c.tls
+		if err := s.CheckDialing(c.opts); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

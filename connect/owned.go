@@ -1,9 +1,11 @@
 package connect
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -26,4 +28,36 @@ func CheckOwned(cl *kgo.Client, owned []Owned) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// CheckDialing refuses options that dial in another way than the TLS of s says: one that dials in clear text would win
+// without a word.
+func (s Settings) CheckDialing(opts []kgo.Opt) error {
+	opts = slices.DeleteFunc(slices.Clone(opts), func(o kgo.Opt) bool {
+		switch o.(type) {
+		case nil, kgo.ConsumerOpt, kgo.GroupOpt: // a client made with those would begin to work
+			return true
+		}
+		return false
+	})
+	if !s.TLS.Enabled || len(opts) == 0 {
+		return nil
+	}
+	const instead = "Opts: TLS.Enabled says how to dial: set TLS.Config instead of kgo.DialTLSConfig, and turn TLS off to dial with a kgo.Dialer of your own"
+	probe := &tls.Config{MinVersion: tls.VersionTLS12}
+	with := append([]kgo.Opt{kgo.DialTLSConfig(probe)}, opts...)
+	alone, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil //nolint:nilerr // a fault of the options that is not about dialling: whoever uses them hears of it
+	}
+	defer alone.Close()
+	cl, err := kgo.NewClient(with...)
+	if err != nil { // the client refuses two ways to dial
+		return errors.New(instead)
+	}
+	defer cl.Close()
+	if got, _ := cl.OptValue(kgo.DialTLSConfig).(*tls.Config); got != probe {
+		return errors.New(instead)
+	}
+	return nil
 }

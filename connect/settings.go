@@ -31,8 +31,8 @@ type Settings struct {
 type TLS struct {
 	// Enabled turns TLS on. The other fields are refused while it is off, so that nobody is in clear text by oversight.
 	Enabled bool
-	// CAFile is a PEM file of the authorities that may have signed the brokers' certificates; it replaces the system's.
-	// Defaults to the system's authorities.
+	// CAFile is a PEM file of the authorities that may have signed the brokers' certificates; it replaces the system's. It
+	// is read again at each handshake, so new authorities need no restart. Defaults to the system's authorities.
 	CAFile string
 	// CertFile and KeyFile are the PEM files of this client's certificate, for brokers that ask for one. They are read
 	// again at each handshake, so a renewed certificate needs no restart. Both or neither.

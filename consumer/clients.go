@@ -37,7 +37,8 @@ func (c *Consumer) connect(ctx context.Context) error {
 		return err
 	}
 	c.poller, c.fetch = newPoller(c), newFetchControl(c)
-	c.prover = &prover{c: c, asks: make(chan *handle, 1024)}
+	c.refusals = refusals{c: c, at: map[commit.Partition]*refusal{}}
+	c.prover = newProver(c)
 	c.trimmer = newTrimmer(c)
 	return nil
 }
@@ -54,7 +55,7 @@ func (c *Consumer) enter() (err error) {
 	}
 	c.commits = commit.New(commit.Config{Client: c.group, Group: c.cfg.Group, Committed: c.trimmer.committed,
 		TopicID: c.topicID,
-		Failed:  func(err error) { c.watch.suspect(err); c.complain("commit", zap.Error(err)) }})
+		Failed:  func(topic string, err error) { c.watch.suspect(err); c.complain(commitTrouble, topic, err) }})
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
 
+	"github.com/waybill-dev/waybill/connect"
 	"github.com/waybill-dev/waybill/consumer/internal/commit"
 	"github.com/waybill-dev/waybill/consumer/internal/pool"
 	"github.com/waybill-dev/waybill/consumer/internal/task"
@@ -51,6 +52,7 @@ type Consumer struct {
 	poller   *poller
 	ease     easing
 	fetch    *fetchControl
+	refusals refusals
 	prover   *prover
 	alone    *alone.Sender // of what was refused for the size of its batch
 	commits  *commit.Manager
@@ -90,7 +92,7 @@ func Run(ctx context.Context, cfg Config) error {
 // New checks the configuration and the mux; every fault is returned at once. It opens no connection.
 func New(cfg Config) (*Consumer, error) {
 	cfg = cfg.WithDefaults()
-	errs := []error{cfg.Validate(), checkOpts(cfg)}
+	errs := []error{cfg.Validate(), checkOpts(cfg), cfg.settings().CheckDialing(cfg.Opts)}
 	var set *processor.Set
 	if cfg.Mux != nil {
 		var err error
@@ -163,7 +165,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		return errors.New("consumer: Run was called twice; make a new Consumer")
 	}
 	if err := c.connect(ctx); err != nil {
-		return fmt.Errorf("consumer: %w", err)
+		return fmt.Errorf("consumer: %w", connect.Explained(err))
 	}
 	defer c.writer.Close()
 	return c.work(ctx)

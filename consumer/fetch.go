@@ -27,6 +27,7 @@ type fetchControl struct {
 type fetchState struct {
 	start  int64 // to be set, -1 for none
 	paused bool  // wanted
+	refuse bool  // paused whatever is wanted: see refusals
 	is     bool  // paused in the client
 	wait   time.Duration
 	due    time.Time // when the client is next asked whether it knows the partition
@@ -106,6 +107,20 @@ func (f *fetchControl) awake() {
 	}
 }
 
+// refuse pauses a partition beside what its machine wants, or ends that.
+func (f *fetchControl) refuse(p commit.Partition, on bool) {
+	f.mu.Lock()
+	if s := f.parts[p]; s != nil {
+		s.refuse = on
+		f.dirty[p] = struct{}{}
+	}
+	f.mu.Unlock()
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
 func (f *fetchControl) run(ctx context.Context) {
 	again := time.NewTimer(0)
 	defer again.Stop()
@@ -153,9 +168,9 @@ func (f *fetchControl) round(now time.Time) (again time.Time) {
 			s.start = -1
 		}
 		delete(f.dirty, p)
-		if s.paused != s.is {
-			s.is = s.paused
-			if s.paused {
+		if want := s.paused || s.refuse; want != s.is {
+			s.is = want
+			if want {
 				pause[p.Topic] = append(pause[p.Topic], p.Partition)
 			} else {
 				resume[p.Topic] = append(resume[p.Topic], p.Partition)

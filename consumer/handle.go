@@ -29,6 +29,7 @@ type handle struct {
 	gone     atomic.Bool        // let go: nothing more is asked for it
 	drained  chan struct{}      // closed by the shard when the machine said Drained
 	ownedAt  time.Time          // the shard's: when the ownership record was acked
+	owns     int                // the shard's: ownership records refused in a row
 	leased   bool               // the shard's: what the machine was last told
 	done     bool               // the shard's: drained is closed
 	parts    []commit.Partition // guarded by Consumer.mu

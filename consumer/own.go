@@ -6,16 +6,24 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
 
 	"github.com/waybill-dev/waybill/consumer/internal/task"
 	"github.com/waybill-dev/waybill/dedupe"
 )
 
-const tryAgain = 250 * time.Millisecond // before a failed step of an ownership is repeated
+// A failed step of an ownership is repeated after tryAgain, then after twice that, and so on up to tryAgainMost: what is
+// refused for want of a right is refused for hours.
+const (
+	tryAgain     = 250 * time.Millisecond
+	tryAgainMost = 5 * time.Second
+)
+
+// pause is how long to wait after so many failures in a row.
+func pause(failures int) time.Duration {
+	return min(tryAgain<<min(max(failures, 1)-1, 10), tryAgainMost)
+}
 
 // own writes the ownership record of a task; the offset at which it lands is the epoch.
 func (c *Consumer) own(h *handle) {
@@ -27,25 +35,28 @@ func (c *Consumer) own(h *handle) {
 		seen := time.Now()
 		if err != nil {
 			c.watch.suspect(err)
-			c.complain("ownership record", zap.String("topic", r.Topic), zap.Int32("partition", r.Partition), zap.Error(err))
-			c.later(tryAgain, func() {
-				h.shard.post(h, func(m *task.Machine, now int64) {
-					if m.Owning() {
-						c.own(h)
-					}
-				})
+			c.complain("ownership record", r.Topic, err, zap.Int32("partition", r.Partition))
+			h.shard.post(h, func(*task.Machine, int64) {
+				h.owns++
+				c.later(pause(h.owns), func() { h.shard.post(h, func(m *task.Machine, _ int64) { c.ownAgain(h, m) }) })
 			})
 			return
 		}
 		offset := r.Offset
-		h.shard.post(h, func(m *task.Machine, now int64) { h.ownedAt = seen; m.Owned(offset, now) })
+		h.shard.post(h, func(m *task.Machine, now int64) { h.ownedAt, h.owns = seen, 0; m.Owned(offset, now) })
 	})
+}
+
+func (c *Consumer) ownAgain(h *handle, m *task.Machine) {
+	if m.Owning() {
+		c.own(h)
+	}
 }
 
 // read feeds a span of the log to a machine, in the background, a few tasks at a time.
 func (c *Consumer) read(h *handle, span task.Span) {
 	c.spawn(func(ctx context.Context) {
-		for !h.gone.Load() {
+		for failures := 1; !h.gone.Load(); failures++ {
 			err := c.readInTurn(ctx, h, span)
 			if err == nil || ctx.Err() != nil {
 				return
@@ -63,8 +74,8 @@ func (c *Consumer) read(h *handle, span task.Span) {
 				return
 			}
 			c.watch.suspect(err)
-			c.complain("restore", zap.String("task", h.name()), zap.Error(err))
-			if !sleep(ctx, tryAgain) {
+			c.complain("restore", h.topic.receipts, err, zap.Int32("partition", h.key.partition))
+			if !sleep(ctx, pause(failures)) {
 				return
 			}
 		}
@@ -131,112 +142,6 @@ func (c *Consumer) readOnce(ctx context.Context, h *handle, span task.Span) erro
 		h.shard.ask(h, func(m *task.Machine, now int64) { m.ReadDone(now) })
 	}
 	return err
-}
-
-// prover proves membership for tasks that ask, and looks up where their partitions start: one heartbeat and one look at
-// the cluster for all that wait.
-type prover struct {
-	c    *Consumer
-	asks chan *handle
-}
-
-func (p *prover) ask(h *handle) {
-	select {
-	case p.asks <- h:
-	default: // full: never block a shard
-		p.c.spawn(func(ctx context.Context) {
-			select {
-			case p.asks <- h:
-			case <-ctx.Done():
-			}
-		})
-	}
-}
-
-func (p *prover) run(ctx context.Context) {
-	var waiting []*handle
-	for {
-		if len(waiting) == 0 {
-			select {
-			case h := <-p.asks:
-				waiting = append(waiting, h)
-			case <-ctx.Done():
-				return
-			}
-		}
-		for more := true; more; {
-			select {
-			case h := <-p.asks:
-				waiting = append(waiting, h)
-			default:
-				more = false
-			}
-		}
-		waiting = p.prove(ctx, waiting)
-		if len(waiting) > 0 && !sleep(ctx, tryAgain) {
-			return
-		}
-	}
-}
-
-// prove returns the handles that must be proved again because the cluster did not answer.
-func (p *prover) prove(ctx context.Context, hs []*handle) []*handle {
-	live := hs[:0]
-	for _, h := range hs {
-		if !h.gone.Load() {
-			live = append(live, h)
-		}
-	}
-	if len(live) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	member, err := p.heartbeat(ctx)
-	if err == nil && member == "" {
-		for _, h := range live {
-			h.shard.post(h, func(m *task.Machine, now int64) { m.Proved(false, nil, now) })
-		}
-		return nil
-	}
-	var at places
-	if err == nil {
-		at, err = p.c.places(ctx, live)
-	}
-	if err != nil {
-		p.c.complain("membership proof", zap.Error(err))
-		return live
-	}
-	for _, h := range live {
-		starts, mine := p.c.starts(&at, h), h.member == member
-		h.shard.post(h, func(m *task.Machine, now int64) { m.Proved(mine, starts, now) })
-	}
-	return nil
-}
-
-// heartbeat returns the member id under which the group accepts us, empty when it does not.
-func (p *prover) heartbeat(ctx context.Context) (string, error) {
-	member, generation := p.c.group.GroupMetadata()
-	if member == "" || generation < 0 {
-		return "", errors.New("not in the group at the moment")
-	}
-	req := kmsg.NewPtrHeartbeatRequest()
-	req.Group, req.MemberID, req.Generation = p.c.cfg.Group, member, generation
-	if p.c.cfg.StaticID != "" {
-		req.InstanceID = &p.c.cfg.StaticID
-	}
-	resp, err := req.RequestWith(ctx, p.c.group)
-	if err != nil {
-		return "", err
-	}
-	switch err := kerr.ErrorForCode(resp.ErrorCode); {
-	case err == nil, errors.Is(err, kerr.RebalanceInProgress):
-		return member, nil
-	case errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.FencedInstanceID):
-		return "", nil
-	default: // a generation just passed: look again
-		return "", err
-	}
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

@@ -1,15 +1,21 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
+	"errors"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"go.uber.org/zap"
 
 	"github.com/waybill-dev/waybill/consumer/internal/commit"
 	"github.com/waybill-dev/waybill/consumer/internal/task"
 	"github.com/waybill-dev/waybill/dedupe"
 )
+
+// errNoAnswer is about a partition that no broker spoke for.
+var errNoAnswer = errors.New("no broker spoke for the partition")
 
 // places is what the cluster knows of the partitions of some tasks.
 type places struct {
@@ -49,6 +55,9 @@ func (c *Consumer) starts(at *places, h *handle) (out []task.Start) {
 		d, there := at.topics[t]
 		if !there || d.Err != nil {
 			c.watch.suspect(d.Err)
+			if errors.Is(d.Err, kerr.TopicAuthorizationFailed) {
+				c.complain("describe", t, d.Err)
+			}
 			continue
 		}
 		if id := c.topicID(t); id != [16]byte(d.ID) {
@@ -58,7 +67,7 @@ func (c *Consumer) starts(at *places, h *handle) (out []task.Start) {
 		end, ok2 := at.ends.Lookup(t, h.key.partition)
 		o, ok := at.committed.Lookup(t, h.key.partition)
 		if !ok1 || !ok2 || start.Err != nil || end.Err != nil || o.Err != nil {
-			c.complain("look at a partition", zap.String("topic", t), zap.Errors("errors", []error{start.Err, end.Err, o.Err}))
+			c.complain("list offsets", t, cmp.Or(errors.Join(start.Err, end.Err, o.Err), errNoAnswer), zap.Int32("partition", h.key.partition))
 			continue
 		}
 		s := task.Start{Topic: t, ID: dedupe.TopicID(d.ID), Committed: -1, LogStart: start.Offset, LogEnd: end.Offset}

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
 
+	"github.com/waybill-dev/waybill/consumer/internal/commit"
 	"github.com/waybill-dev/waybill/consumer/internal/task"
 	"github.com/waybill-dev/waybill/job"
 )
@@ -179,13 +180,14 @@ func (s *shard) admit(m *task.Machine, topic string, in []*kgo.Record, now int64
 	}
 }
 
-// errors looks at what the poll complained of and reports whether it did.
-func (p *poller) errors(fetches kgo.Fetches) (any bool) {
+// errors looks at what the poll complained of and reports whether the next would at once complain again.
+func (p *poller) errors(fetches kgo.Fetches) bool {
+	again := 0
 	fetches.EachError(func(topic string, partition int32, err error) {
 		if errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
 			return
 		}
-		any = true
+		again++
 		if errors.Is(err, errOpened) {
 			return
 		}
@@ -202,11 +204,14 @@ func (p *poller) errors(fetches kgo.Fetches) (any bool) {
 			}
 		}
 		p.c.watch.suspect(err)
-		fields := []zap.Field{zap.String("topic", topic), zap.Int32("partition", partition), zap.Error(err)}
-		if hint := groupHint(err); hint != "" {
-			fields = append(fields, zap.String("hint", hint))
+		if topic == "" {
+			p.c.complain(groupTrouble, "", err)
+			return
 		}
-		p.c.complain("fetch", fields...)
+		if p.c.refusals.refused(commit.Partition{Topic: topic, Partition: partition}, err) {
+			again-- // it is paused: nothing to wait for
+		}
+		p.c.complain(fetchTrouble, topic, err, zap.Int32("partition", partition))
 	})
-	return any
+	return again > 0
 }

@@ -3,11 +3,10 @@ package consumer
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/waybill-dev/waybill/consumer/internal/task"
 )
@@ -19,11 +18,19 @@ func (c *Consumer) Ready() error {
 	case c.draining.Load():
 		return errors.New("draining")
 	case !c.joined.Load():
-		return errors.New("not yet a member of group " + c.cfg.Group)
+		return c.because(errors.New("not yet a member of group " + c.cfg.Group))
 	case !c.lease.valid():
-		return errors.New("no heartbeat was answered within the session timeout")
+		return c.because(errors.New("no heartbeat was answered within the session timeout"))
 	}
 	return nil
+}
+
+// because adds to an error what the group said last, while that is news.
+func (c *Consumer) because(err error) error {
+	if said := c.complaints.of(groupTrouble); said != "" {
+		return fmt.Errorf("%w: %s", err, said)
+	}
+	return err
 }
 
 // TaskStatus is one task as this instance sees it.
@@ -38,6 +45,8 @@ type Status struct {
 	Topics   []TopicFault  `json:"topics"` // those that are not as they must be
 	Tasks    []TaskStatus  `json:"tasks"`
 	Pools    []PoolStatus  `json:"pools"`
+	// Troubles are what failed within the last minute and is being tried again, the oldest first.
+	Troubles []Trouble `json:"troubles"`
 }
 
 // PoolStatus is the load of one class.
@@ -69,9 +78,11 @@ func (c *Consumer) Status() Status {
 		go func() {
 			defer wg.Done()
 			h.shard.ask(h, func(m *task.Machine, _ int64) {
+				st := m.Status()
+				c.refusals.show(&st)
 				mu.Lock()
 				defer mu.Unlock()
-				s.Tasks = append(s.Tasks, m.Status())
+				s.Tasks = append(s.Tasks, st)
 			})
 		}()
 	}
@@ -83,6 +94,7 @@ func (c *Consumer) Status() Status {
 			s.Pools = append(s.Pools, PoolStatus{class, c.workers[i], running, waiting})
 		}
 	}
+	s.Troubles = c.complaints.list()
 	return s
 }
 
@@ -102,28 +114,4 @@ func (c *Consumer) Handler() http.Handler {
 		_ = json.NewEncoder(w).Encode(c.Status())
 	})
 	return mux
-}
-
-// complaints keeps one line a second per subject out of the log's way: a refused partition fails thousands of times a second.
-type complaints struct {
-	mu   sync.Mutex
-	last map[string]time.Time
-}
-
-func (c *Consumer) complain(what string, fields ...zap.Field) {
-	key := what
-	for _, f := range fields {
-		if f.Key == "topic" || f.Key == "task" {
-			key += " " + f.String
-		}
-	}
-	c.complaints.mu.Lock()
-	defer c.complaints.mu.Unlock()
-	if c.complaints.last == nil {
-		c.complaints.last = map[string]time.Time{}
-	}
-	if now := time.Now(); now.Sub(c.complaints.last[key]) >= time.Second {
-		c.complaints.last[key] = now
-		c.log.Warn(what+" failed; trying again", fields...)
-	}
 }

@@ -53,10 +53,12 @@ func (t *trimmer) trim(ctx context.Context) {
 		return
 	}
 	resp, err := t.c.adm.DeleteRecords(ctx, offsets)
-	if err == nil {
-		err = resp.Error()
-	}
 	if err != nil { // tried again with the next commit
-		t.c.complain("trim tiers", zap.Error(err))
+		t.c.complain("trim", "the tiers", err)
 	}
+	resp.Each(func(r kadm.DeleteRecordsResponse) {
+		if r.Err != nil {
+			t.c.complain("trim", r.Topic, r.Err, zap.Int32("partition", r.Partition))
+		}
+	})
 }

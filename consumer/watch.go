@@ -140,7 +140,7 @@ func (w *watcher) round(ctx context.Context) {
 	defer cancel()
 	found, err := c.adm.ListTopics(ctx, append(names, group...)...)
 	if err != nil {
-		c.complain("look at the topics", zap.Error(err))
+		c.complain("look at the topics", c.cfg.Group, err)
 		return
 	}
 	for _, name := range group {

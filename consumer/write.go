@@ -36,14 +36,13 @@ func (c *Consumer) written(h *handle, w *task.Write, r *kgo.Record, err error) {
 	case err == nil:
 	case errors.Is(err, kerr.MessageTooLarge):
 		if res = task.TooLarge; w.Dest == task.ToAudit || w.Truncated { // nothing is left to leave out
-			c.complain("write", zap.String("topic", r.Topic), zap.Int32("partition", r.Partition), zap.Error(fmt.Errorf(
-				"raise max.message.bytes of the topic, which `waybill setup apply` does: %w", err)))
+			c.complain("write", r.Topic, err, zap.Int32("partition", r.Partition))
 		}
 	default:
 		res = task.Refused
 		w.Problem = fmt.Sprintf("%s/%d does not take a record: %v. It is tried again until it is acked", r.Topic, r.Partition, err)
 		c.watch.suspect(err)
-		c.complain("write", zap.String("topic", r.Topic), zap.Int32("partition", r.Partition), zap.Error(err))
+		c.complain("write", r.Topic, err, zap.Int32("partition", r.Partition))
 	}
 	h.shard.post(h, func(m *task.Machine, now int64) { m.Written(w, res, now) })
 }
@@ -144,14 +143,11 @@ func (c *Consumer) logEntries(h *handle, entries []*dedupe.Entry, done func(erro
 	for _, e := range entries {
 		r := &kgo.Record{Topic: h.topic.receipts, Partition: h.key.partition, Value: dedupe.AppendSegment(nil, e.Segment)}
 		c.writer.Produce(c.writing, r, func(r *kgo.Record, err error) {
-			if errors.Is(err, kerr.MessageTooLarge) {
-				err = fmt.Errorf("raise max.message.bytes of the topic, which `waybill setup apply` does: %w", err)
-			}
 			if err != nil {
 				err = fmt.Errorf("%s/%d: %w", r.Topic, r.Partition, err)
 				failed.Store(&err)
 				c.watch.suspect(err)
-				c.complain("receipts", zap.String("topic", r.Topic), zap.Int32("partition", r.Partition), zap.Error(err))
+				c.complain("receipts", r.Topic, err, zap.Int32("partition", r.Partition))
 			}
 			e.Offset, e.Time = r.Offset, time.Now()
 			if left.Add(-1) > 0 {
@@ -171,7 +167,7 @@ func (c *Consumer) late(h *handle, seg *task.Segment) {
 		r := &kgo.Record{Topic: h.topic.receipts, Partition: h.key.partition, Value: dedupe.AppendSegment(nil, e.Segment)}
 		c.writer.Produce(c.writing, r, func(r *kgo.Record, err error) {
 			if err != nil {
-				c.complain("late receipts", zap.String("task", h.name()), zap.Error(err))
+				c.complain("late receipts", r.Topic, err, zap.Int32("partition", r.Partition))
 			}
 		})
 	}
@@ -195,10 +191,10 @@ func (s *shard) report(h *handle, f *task.Effects) {
 // audit writes an entry and does not wait for it.
 func (c *Consumer) audit(e audit.Entry) {
 	l := audit.Record(c.cfg.Group, e)
-	c.writer.Produce(c.writing, &kgo.Record{Topic: retrytopics.AuditTopic(c.cfg.Group), Key: l.Key, Value: l.Value}, func(_ *kgo.Record, err error) {
+	c.writer.Produce(c.writing, &kgo.Record{Topic: retrytopics.AuditTopic(c.cfg.Group), Key: l.Key, Value: l.Value}, func(r *kgo.Record, err error) {
 		if err != nil {
 			c.watch.suspect(err)
-			c.complain("audit", zap.Error(err))
+			c.complain("audit", r.Topic, err)
 		}
 	})
 }

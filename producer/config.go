@@ -84,7 +84,7 @@ func (c Config) settings() connect.Settings {
 // Validate returns every fault of c, joined, each naming its field. Options of the Kafka client that only a client can
 // tell are left to New.
 func (c Config) Validate() error {
-	errs := []error{c.settings().Validate()}
+	errs := []error{c.settings().Validate(), c.settings().CheckDialing(c.Opts)}
 	add := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }
 	if c.Topic != "" && !topicName(c.Topic) {
 		add("Topic: %w", badTopic(c.Topic))

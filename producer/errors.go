@@ -7,6 +7,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/waybill-dev/waybill/connect"
 )
 
 // The sentinels, for errors.Is.
@@ -96,9 +98,9 @@ func explain(topic string, err error) error {
 	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
 		return fmt.Errorf("there is no topic %s, or this user may not see it; `waybill setup apply` creates topics: %w", topic, err)
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
-		return fmt.Errorf("this user needs the permission to write to topic %s: %w", topic, err)
+		return fmt.Errorf("this user needs the permission to write to topic %s (grant WRITE; the next job asks again): %w", topic, err)
 	}
-	return err
+	return connect.Explained(err)
 }
 
 // fits refuses a record of size bytes where a batch may have limit.

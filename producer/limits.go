@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // defaultLimit is the bytes of a batch where the topic does not say: the client's own default, below every broker's.
@@ -26,11 +27,17 @@ const (
 // limits knows how many bytes each topic takes in a batch (max.message.bytes). It must be known before the first job of a
 // topic: a broker refuses a batch as a whole, so one large job, or many small ones in one large batch, would take innocents
 // along. The brokers are asked once for each topic.
+//
+// What else must be known before the first job is asked with it: whether this user may write at all. The client asks for its
+// producer id with the first record, and keeps a refusal for good, so that a right granted later would help nobody who has
+// that client. So it is asked in its place, until it is granted.
 type limits struct {
+	cl      *kgo.Client
 	adm     *kadm.Client
 	fixed   func(topic string) int32 // the user's own, in place of asking
 	creates bool                     // brokers may create a topic that is written to
 	topics  sync.Map                 // topic -> *topicLimit
+	hasID   atomic.Bool              // the client has its producer id
 }
 
 type topicLimit struct {
@@ -44,7 +51,7 @@ type topicLimit struct {
 
 // use sets the client that asks. Where the user's options set a limit of their own it holds, and nobody is asked.
 func (l *limits) use(cl *kgo.Client) {
-	l.adm = kadm.NewClient(cl)
+	l.cl, l.adm = cl, kadm.NewClient(cl)
 	l.creates, _ = cl.OptValue(kgo.AllowAutoTopicCreation).(bool)
 	if own, _ := cl.OptValue(kgo.ProducerBatchMaxBytesFn).(func(string) int32); own != nil && own(probe) != probeLimit {
 		l.fixed = own
@@ -70,7 +77,7 @@ func (l *limits) batch(topic string) int32 {
 
 func (l *limits) known(topic string) (int32, bool) {
 	if l.fixed != nil {
-		return l.fixed(topic), true
+		return l.fixed(topic), l.hasID.Load()
 	}
 	v, ok := l.topics.Load(topic)
 	if !ok {
@@ -156,7 +163,29 @@ func final(err error) bool {
 	return errors.Is(err, kgo.ErrClientClosed) || errors.As(err, &code) && !code.Retriable
 }
 
+// begin gives the client its producer id. A refusal is the brokers' answer to us, which the client does not keep.
+func (l *limits) begin(ctx context.Context) error {
+	if l.hasID.Load() {
+		return nil
+	}
+	resp, err := kmsg.NewPtrInitProducerIDRequest().RequestWith(ctx, l.cl)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	if err == nil {
+		_, _, err = l.cl.ProducerID(ctx)
+	}
+	l.hasID.Store(err == nil)
+	return err
+}
+
 func (l *limits) askOnce(ctx context.Context, topic string) (n int32, keep bool, err error) {
+	if err := l.begin(ctx); err != nil {
+		return 0, false, err
+	}
+	if l.fixed != nil {
+		return l.fixed(topic), true, nil
+	}
 	resources, err := l.adm.DescribeTopicConfigs(ctx, topic)
 	var resource kadm.ResourceConfig
 	if err == nil {

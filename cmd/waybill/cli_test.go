@@ -30,6 +30,9 @@ func TestSetup(t *testing.T) {
 	s.run("setup", "apply", "--group", "mailer", "--topic", "emails", "--tiers", "5s,1m,1h")
 	s.run("setup", "apply", "--group", "mailer", "--topic", "orders")
 	s.run("setup", "apply", "--group", "mailer", "--topic", "emails", "--tiers", "5s,1m,1h")
+	s.run("setup", "rights", "--group", "mailer", "--topic", "emails")
+	s.run("setup", "rights", "--group", "mailer", "--topic", "emails", "--role", "producer", "--principal", "User:shop")
+	s.run("setup", "rights", "--group", "mailer", "--topic", "emails", "--role", "boss")
 	s.check("setup")
 }
 

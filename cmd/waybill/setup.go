@@ -23,7 +23,7 @@ type setupFlags struct {
 }
 
 func setupCommand(a *app) *cobra.Command {
-	return noun("setup", "Compare the topics of a group with what it needs, and mend what differs", setupVerb(a, false), setupVerb(a, true))
+	return noun("setup", "Compare the topics of a group with what it needs, and mend what differs", setupVerb(a, false), setupVerb(a, true), setupRights(a))
 }
 
 func setupVerb(a *app, apply bool) *cobra.Command {

@@ -34,7 +34,7 @@ type Manager struct {
 	client  *kgo.Client
 	group   string
 	topicID func(topic string) [16]byte
-	failed  func(error) // told of each failed request; may be nil
+	failed  func(topic string, err error) // see Config
 	ok      func(Partition, int64)
 	every   time.Duration
 	wake    chan struct{}
@@ -57,7 +57,7 @@ type Config struct {
 	Client    *kgo.Client
 	Group     string
 	TopicID   func(topic string) [16]byte     // OffsetCommit names topics by id from version 10 on
-	Failed    func(error)                     // told of each failed request; may be nil
+	Failed    func(topic string, err error)   // told of each failed request (topic is empty) or partition; may be nil
 	Committed func(p Partition, offset int64) // told of each committed offset; may be nil
 	Retry     time.Duration                   // before a failed request is tried again; 0 means 250 ms
 }
@@ -175,7 +175,7 @@ func (m *Manager) round(ctx context.Context) (again bool) {
 	}
 	resp, err := req.RequestWith(ctx, m.client)
 	if err != nil {
-		m.tell(fmt.Errorf("commit of %d partitions: %w", len(sent), err))
+		m.tell("", fmt.Errorf("commit of %d partitions: %w", len(sent), err))
 		return m.settle(nil)
 	}
 	good := map[Partition]wish{}
@@ -190,7 +190,7 @@ func (m *Manager) round(ctx context.Context) (again bool) {
 			w, ok := sent[at]
 			switch err := kerr.ErrorForCode(p.ErrorCode); {
 			case err != nil:
-				m.tell(fmt.Errorf("commit of %s/%d at %d: %w", name, p.Partition, w.at, err))
+				m.tell(name, fmt.Errorf("commit of %s/%d at %d: %w", name, p.Partition, w.at, err))
 			case ok:
 				good[at] = w
 			}
@@ -208,9 +208,9 @@ func (m *Manager) nameOf(id [16]byte, sent map[Partition]wish) string {
 	return ""
 }
 
-func (m *Manager) tell(err error) {
+func (m *Manager) tell(topic string, err error) {
 	if m.failed != nil {
-		m.failed(err)
+		m.failed(topic, err)
 	}
 }
 

@@ -70,7 +70,7 @@ func run(t *testing.T, join bool, test func(r *rig)) {
 		}
 		c.ControlKey(int16(kmsg.OffsetCommit), r.control)
 		r.Manager = New(Config{Client: r.client, Group: groupName, TopicID: func(string) [16]byte { return id },
-			Failed:    func(err error) { r.note(func() { r.told = append(r.told, err) }) },
+			Failed:    func(_ string, err error) { r.note(func() { r.told = append(r.told, err) }) },
 			Committed: func(p Partition, off int64) { r.note(func() { r.ok[p] = off }) }})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})

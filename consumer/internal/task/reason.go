@@ -16,6 +16,7 @@ var ends = [reasons]string{
 	Stopped:       "only an operator can mend what the instance's log says",
 	Missing:       "a topic does not exist; it goes on when it does",
 	Recreated:     "the topic was deleted and made anew; stop the group and set its offset",
+	Denied:        "the brokers refuse to serve the partition; it is asked for again until they do",
 }
 
 // Text is what the reason is about and what ends it, in one sentence.

@@ -23,10 +23,11 @@ const (
 	Stopped                     // the log or the task is in a state only an operator can mend; see the text
 	Missing                     // a topic that the partition needs does not exist; ends when it does
 	Recreated                   // the topic was deleted and made anew; an operator must say where to begin in the new one
+	Denied                      // the brokers refuse to serve the partition, for want of a right for instance; ends when they do
 	reasons
 )
 
-var reasonText = [reasons]string{"restoring", "backpressure", "ahead", "not_due", "unacked_writes", "layout", "truncated", "lease", "stopped", "missing", "recreated"}
+var reasonText = [reasons]string{"restoring", "backpressure", "ahead", "not_due", "unacked_writes", "layout", "truncated", "lease", "stopped", "missing", "recreated", "denied"}
 
 // String is the reason's name as shown by the CLI and the status page.
 func (r Reason) String() string {

@@ -1,0 +1,164 @@
+package access_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/waybill-dev/waybill/consumer"
+	"github.com/waybill-dev/waybill/internal/edge"
+	"github.com/waybill-dev/waybill/internal/setup"
+	"github.com/waybill-dev/waybill/job"
+	"github.com/waybill-dev/waybill/processor"
+	"github.com/waybill-dev/waybill/retrytopics"
+)
+
+// needy is a job whose end needs a right: its text says how it ends.
+type needy struct{ End string }
+
+func (needy) Kind() string { return "needy" }
+
+func needyKind(r *edge.Rig) func(*processor.Mux, string) {
+	return func(mux *processor.Mux, who string) {
+		processor.Handle(mux, func(_ context.Context, j *job.Job[needy]) error {
+			r.Note(who, j.Message)
+			switch {
+			case j.Args.End == "retry" && j.Attempt == 1:
+				return errors.New("not yet")
+			case j.Args.End == "die":
+				return job.Dead(errors.New("never"))
+			case j.Args.End == "discard":
+				return job.Discard("of no use")
+			}
+			return nil
+		}, job.Policy{})
+	}
+}
+
+// What each role may do, and what happens where a right is missing.
+func TestRights(t *testing.T) {
+	both(t, func(g *guarded) {
+		g.part("missing at the start", missingAtStart)
+		g.part("missing all at once", missingAllAtOnce)
+		g.part("taken away while running", takenAway)
+		g.part("taken away before a takeover", takenAwayBeforeTakeover)
+		g.part("each role with its own", roles)
+	})
+}
+
+// Without a right that a worker needs it does not start, and says which one is missing; it starts without those that are
+// good to have, and says what is lost.
+func missingAtStart(p *part) {
+	t := p.g.t
+	p.make()
+	all := p.rights(setup.Worker)
+	p.grant("worker", all...)
+	if err := p.rig.Start("first", verify).Stop(); err != nil { // kfake asks for the right of a group once it exists
+		t.Error(err)
+	}
+	for n, right := range all {
+		p.revoke("worker", right)
+		i := p.rig.Launch(fmt.Sprint("w", n), verify)
+		if !right.Spare {
+			if err := i.Ended(); err == nil || !strings.Contains(err.Error(), right.String()+": "+right.For) {
+				t.Errorf("without %s: %v", right, err)
+			}
+		} else {
+			p.rig.Until(func() string {
+				if len(i.Logged(right.String())) == 0 {
+					return "it does not say that it lacks " + right.String()
+				}
+				return ""
+			})
+			if err := i.Stop(); err != nil && !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		}
+		p.grant("worker", right)
+	}
+}
+
+func missingAllAtOnce(p *part) {
+	p.make()
+	err := p.rig.Launch("w", verify).Ended()
+	for _, r := range p.rights(setup.Worker) {
+		if err == nil || !r.Spare && !strings.Contains(err.Error(), r.String()) {
+			p.g.t.Errorf("%v does not name %s", err, r)
+		}
+	}
+}
+
+func verify(c *consumer.Config) { c.Setup = consumer.Verify }
+
+// A right that is taken away while a worker runs stops what needs it, and nothing else: what fails is in the status with its
+// topic and what to do, it is tried again without haste, other topics go on, and all is made up for once the right is back.
+func takenAway(p *part) {
+	w := watch(p)
+	topic, group := p.rig.Topic, p.rig.Group
+	tier := retrytopics.TierTopic(topic, group, p.rig.Tiers[0])
+	for _, c := range []struct {
+		name  string
+		right setup.Right
+		end   string // of a job that needs the right
+		what  string // the trouble
+		pause string
+	}{
+		{"read jobs", setup.Right{Name: topic, Op: setup.Read}, "", "fetch", "denied"},
+		{"read retries", setup.Right{Name: tier, Op: setup.Read}, "retry", "fetch", "denied"},
+		{"write retries", setup.Right{Name: tier, Op: setup.Write}, "retry", "write", "unacked_writes"},
+		{"write letters", setup.Right{Name: retrytopics.DeadLetterTopic(topic, group), Op: setup.Write}, "die", "write", "unacked_writes"},
+		{"write the audit", setup.Right{Name: retrytopics.AuditTopic(group), Op: setup.Write}, "discard", "write", "unacked_writes"},
+		{"write receipts", setup.Right{Name: retrytopics.ReceiptTopic(topic, group), Op: setup.Write}, "", "receipts", "unacked_writes"},
+	} {
+		p.g.t.Run(c.name, func(*testing.T) {
+			p.revoke("worker", c.right)
+			w.put(c.end)
+			w.trouble(w.instance, c.what, c.right)
+			w.paused(c.pause)
+			w.calm()
+			w.othersGoOn()
+			p.grant("worker", c.right)
+			w.healed(w.instance)
+		})
+	}
+	for name, rights := range map[string][]setup.Right{"the group": {{Group: true, Name: group, Op: setup.Read}}, "everything": p.rights(setup.Worker)} {
+		p.g.t.Run(name, func(*testing.T) {
+			p.revoke("worker", rights...)
+			w.put("die")
+			w.groupTrouble()
+			w.calm()
+			p.grant("worker", rights...)
+			w.healed(w.instance)
+		})
+	}
+	if err := w.instance.Stop(); err != nil {
+		p.g.t.Error(err)
+	}
+}
+
+// What only a takeover needs is missed by the next owner: its tasks wait, and it says for what.
+func takenAwayBeforeTakeover(p *part) {
+	w := watch(p)
+	heir := p.rig.Launch("b", verify, func(c *consumer.Config) { c.Topics = append(c.Topics, w.other) })
+	p.rig.Until(func() string {
+		if err := heir.Ready(); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	receipts := setup.Right{Name: retrytopics.ReceiptTopic(p.rig.Topic, p.rig.Group), Op: setup.Read}
+	p.revoke("worker", receipts)
+	w.put("")
+	if err := w.instance.Stop(); err != nil {
+		p.g.t.Error(err)
+	}
+	w.trouble(heir, "restore", receipts)
+	w.othersGoOn()
+	p.grant("worker", receipts)
+	w.healed(heir)
+	if err := heir.Stop(); err != nil {
+		p.g.t.Error(err)
+	}
+}
