@@ -114,7 +114,7 @@ func (c *Consumer) newHandle(t *topic, key taskKey, member string) *handle {
 	h.m = task.New(task.Config{Topic: t.name, TopicID: t.id, Known: t.ids(), Partition: key.partition, Partitions: t.partitions,
 		DefaultKind: t.defaultKind, Tiers: t.targets,
 		Plan: c.plan, Kinds: c.kinds, Limits: c.limits(), ReadAhead: c.cfg.FetchWait + c.cfg.Tick, StartAtEnd: c.cfg.Start == Latest, KeepUnknown: c.cfg.KeepUnknown,
-		Chain: maxChain, Store: dedupe.NewMemory(c.cfg.Window / 8), Ref: h})
+		Chain: maxChain, Store: dedupe.NewMemory(c.cfg.Window / 8), Tally: h.shard.tally, Ref: h})
 	return h
 }
 

@@ -55,7 +55,11 @@ func (c *Consumer) enter() (err error) {
 	}
 	c.commits = commit.New(commit.Config{Client: c.group, Group: c.cfg.Group, Committed: c.trimmer.committed,
 		TopicID: c.topicID,
-		Failed:  func(topic string, err error) { c.watch.suspect(err); c.complain(commitTrouble, topic, err) }})
+		Failed: func(topic string, err error) {
+			c.metrics.commitFailed()
+			c.watch.suspect(err)
+			c.complain(commitTrouble, topic, err)
+		}})
 	return nil
 }
 
@@ -110,7 +114,7 @@ func (c *Consumer) groupOpts() []kgo.Opt {
 	if c.cfg.StaticID != "" {
 		opts = append(opts, kgo.InstanceID(c.cfg.StaticID))
 	}
-	return opts
+	return append(opts, c.metrics.hooks()...)
 }
 
 // place gives each assigned partition a harmless place: it is paused, and its machine says where it starts. Offset 0 and

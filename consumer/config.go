@@ -9,10 +9,12 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
 
 	"github.com/waybill-dev/waybill/connect"
+	"github.com/waybill-dev/waybill/internal/telemetry"
 	"github.com/waybill-dev/waybill/processor"
 	"github.com/waybill-dev/waybill/retrytopics"
 )
@@ -128,6 +130,9 @@ type Config struct {
 	SASL     connect.SASL
 	// Opts are passed to every Kafka client after Waybill's own. Options that Waybill owns are refused.
 	Opts []kgo.Opt `koanf:"-"`
+	// Metrics is where the instance registers what docs/metrics.md lists, while Run works. If it is a Gatherer too, as a
+	// *prometheus.Registry is, Handler serves it under /metrics. Defaults to none: there is no global registry.
+	Metrics prometheus.Registerer `koanf:"-"`
 	// Logger defaults to none.
 	Logger *zap.Logger `koanf:"-"`
 }
@@ -217,7 +222,7 @@ func (c Config) Validate() error {
 	}
 	errs = append(errs, checkMigration(c.MigrateFrom))
 	_, err := retrytopics.NewPlan(c.Tiers)
-	errs = append(errs, err, c.settings().Validate())
+	errs = append(errs, err, c.settings().Validate(), telemetry.CheckRegisterer(c.Metrics))
 	return errors.Join(errs...)
 }
 

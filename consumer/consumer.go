@@ -78,6 +78,7 @@ type Consumer struct {
 	assigned   map[commit.Partition]string // the member it was assigned to
 
 	complaints complaints
+	metrics    *metrics // nil without
 }
 
 // Run is New and Consumer.Run in one, for a main function.
@@ -115,6 +116,7 @@ func New(cfg Config) (*Consumer, error) {
 	c.watch = newWatcher(c)
 	c.lease.session = cfg.SessionTimeout
 	c.catalog(set)
+	c.metrics = newMetrics(c)
 	return c, nil
 }
 
@@ -128,8 +130,9 @@ func checkWindow(cfg Config, set *processor.Set) error {
 	return errors.Join(errs...)
 }
 
-// catalog numbers the classes and makes what the machines know of each kind.
+// catalog numbers the classes and kinds and makes what the machines know of each kind.
 func (c *Consumer) catalog(set *processor.Set) {
+	kinds := 0
 	for name, p := range set.Names() {
 		policy := p.Policy()
 		class, ok := c.classes[policy.Class]
@@ -149,7 +152,8 @@ func (c *Consumer) catalog(set *processor.Set) {
 			}
 		}
 		if kind == nil {
-			kind = &task.Kind{Name: p.Name(), FirstName: p.FirstName(), Policy: policy, Version: p.Version(), Class: class, Processor: p}
+			kind = &task.Kind{Name: p.Name(), FirstName: p.FirstName(), Policy: policy, Version: p.Version(), Class: class, Index: kinds, Processor: p}
+			kinds++
 		}
 		c.kinds[name] = kind
 	}
@@ -168,6 +172,10 @@ func (c *Consumer) Run(ctx context.Context) error {
 		return fmt.Errorf("consumer: %w", connect.Explained(err))
 	}
 	defer c.writer.Close()
+	if err := c.metrics.register(); err != nil {
+		return fmt.Errorf("consumer: %w", err)
+	}
+	defer c.metrics.unregister()
 	return c.work(ctx)
 }
 
@@ -178,10 +186,10 @@ func (c *Consumer) work(ctx context.Context) error {
 	defer stopWriting()
 	defer stopBackground()
 	c.writing, c.bg.ctx = writing, bg
+	c.mu.Lock()
 	for range shardCount() {
 		c.shards = append(c.shards, newShard(c))
 	}
-	c.mu.Lock()
 	for _, n := range c.workers {
 		c.pools = append(c.pools, pool.New(n, c.gate, c.deliver))
 	}
@@ -189,7 +197,7 @@ func (c *Consumer) work(ctx context.Context) error {
 	if err := c.enter(); err != nil {
 		return errors.Join(fmt.Errorf("consumer: %w", err), c.end(stopWriting, stopBackground))
 	}
-	for _, f := range []func(context.Context){c.commits.Run, c.fetch.run, c.prover.run, c.trimmer.run, c.watch.run} {
+	for _, f := range []func(context.Context){c.commits.Run, c.fetch.run, c.prover.run, c.trimmer.run, c.watch.run, c.metrics.run} {
 		c.spawn(f)
 	}
 	polling, stopPolling := context.WithCancel(bg)

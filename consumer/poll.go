@@ -127,6 +127,7 @@ func (p *poller) dispatch(fetches kgo.Fetches, done func()) (got bool) {
 		if h == nil {
 			return
 		}
+		p.c.metrics.fetched(&f)
 		if last := f.Records[len(f.Records)-1]; f.Topic != h.key.topic && last.Attrs.TimestampType() == 1 {
 			p.c.clock.sample(last.Timestamp, seen)
 		}

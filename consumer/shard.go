@@ -21,6 +21,7 @@ type shard struct {
 
 	// below: the goroutine's own
 	handles map[*handle]struct{}
+	tally   *task.Tally // nil without metrics
 	touched []*handle
 	records []task.Record // on their way into a machine
 	expired int64
@@ -32,7 +33,7 @@ type input struct {
 }
 
 func newShard(c *Consumer) *shard {
-	s := &shard{c: c, wake: make(chan struct{}, 1), stop: make(chan struct{}), end: make(chan struct{}), handles: map[*handle]struct{}{}}
+	s := &shard{c: c, wake: make(chan struct{}, 1), stop: make(chan struct{}), end: make(chan struct{}), handles: map[*handle]struct{}{}, tally: c.metrics.tally()}
 	go s.run()
 	return s
 }
@@ -85,8 +86,10 @@ func (s *shard) run() {
 		if local := time.Now(); local.Before(next) {
 			s.due(s.c.clock.now())
 		} else {
+			due := next
 			next = local.Add(s.c.cfg.Tick)
 			s.tick(s.c.clock.now())
+			s.c.metrics.ticked(due)
 		}
 		timer.Reset(s.nextWake(time.Until(next)))
 	}
@@ -101,6 +104,9 @@ func (s *shard) drainInbox() {
 		return
 	}
 	now := s.c.clock.now()
+	if s.tally != nil {
+		s.tally.Skew = time.Duration(now - time.Now().UnixNano())
+	}
 	for i := range inbox {
 		h := inbox[i].h
 		if h == nil { // settle

@@ -8,6 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"github.com/waybill-dev/waybill/consumer/internal/task"
 )
 
@@ -98,7 +101,8 @@ func (c *Consumer) Status() Status {
 	return s
 }
 
-// Handler serves /healthz (200 while the process works), /readyz (200 or 503 with the reason) and /status (JSON).
+// Handler serves /healthz (200 while the process works), /readyz (200 or 503 with the reason), /status (JSON) and, when
+// Config.Metrics is a Gatherer too, /metrics: all that is registered there.
 func (c *Consumer) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
@@ -113,5 +117,8 @@ func (c *Consumer) Handler() http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(c.Status())
 	})
+	if g, ok := c.cfg.Metrics.(prometheus.Gatherer); ok {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{}))
+	}
 	return mux
 }

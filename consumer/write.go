@@ -20,8 +20,9 @@ import (
 
 // write produces a copy, a letter or an audit entry and tells the machine how it went.
 func (c *Consumer) write(h *handle, w *task.Write) {
-	r := c.record(h, w)
+	r, began := c.record(h, w), time.Now()
 	c.writer.Produce(c.writing, r, func(r *kgo.Record, err error) {
+		c.metrics.wrote(int(w.Dest), began, err)
 		if errors.Is(err, kerr.MessageTooLarge) { // the batch was; of the record only an answer to it alone says so
 			c.alone.Send(r, func(r *kgo.Record, err error) { c.written(h, w, r, err) })
 			return
@@ -140,9 +141,11 @@ func (c *Consumer) logEntries(h *handle, entries []*dedupe.Entry, done func(erro
 	var left atomic.Int32
 	var failed atomic.Pointer[error]
 	left.Store(int32(len(entries)))
+	began := time.Now()
 	for _, e := range entries {
 		r := &kgo.Record{Topic: h.topic.receipts, Partition: h.key.partition, Value: dedupe.AppendSegment(nil, e.Segment)}
 		c.writer.Produce(c.writing, r, func(r *kgo.Record, err error) {
+			c.metrics.wrote(receiptsWritten, began, err)
 			if err != nil {
 				err = fmt.Errorf("%s/%d: %w", r.Topic, r.Partition, err)
 				failed.Store(&err)

@@ -65,6 +65,16 @@ const (
 	VerdictCancelled                // the instance stopped it: not settled, the next owner runs it
 )
 
+var verdictText = [...]string{"done", "retry", "snooze", "dead", "discard", "cancelled"}
+
+// String is the verdict's name in metrics, such as "retry".
+func (v Verdict) String() string {
+	if int(v) < len(verdictText) {
+		return verdictText[v]
+	}
+	return fmt.Sprintf("verdict_%d", uint8(v))
+}
+
 // Outcome is the classified end of one attempt, what a processor hands to the engine.
 type Outcome struct {
 	Verdict Verdict

@@ -88,6 +88,13 @@ func (p *Pool) fresh() int {
 	return n
 }
 
+// Busy is how many of the workers are at work, or about to look for some.
+func (p *Pool) Busy() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.workers - p.idle
+}
+
 // Load is how many attempts are with workers and how many wait.
 func (p *Pool) Load() (running, waiting int) {
 	p.mu.Lock()

@@ -18,6 +18,7 @@ type worker struct {
 	msgs  []*job.Message
 	outs  []job.Outcome
 	base  time.Time     // when the batch was taken
+	began int64         // base, in nanoseconds of Unix time
 	since time.Duration // after base, the clock as last read
 	alone bool          // jobs are not quick: what is behind one goes back when it is done
 	took  int           // attempts of the batch that ended here
@@ -84,6 +85,7 @@ func (w *worker) take() bool {
 	clear(runs)
 	w.runs = runs
 	w.base = time.Now()
+	w.began = w.base.UnixNano()
 	w.head = w.batch[0]
 	w.taken, w.alone, w.whole = w.base, mean >= quick, w.bundled()
 	if !w.alone && !w.whole && !w.watching {
@@ -105,20 +107,26 @@ func (w *worker) next() (processor.Attempt, bool) {
 		if ctx, ok := w.p.gate(e, now); ok {
 			return processor.Attempt{Context: ctx, Processor: e.Kind.Processor, Message: e.Message(), Now: now}, true
 		}
-		w.finish(cancelled)
+		w.end(cancelled, false)
 	}
 }
 
 var cancelled = job.Outcome{Verdict: job.VerdictCancelled, Code: job.CodeCancelled, Text: "the instance let the job go before it started"}
 
-// finish notes how the attempt under way ended. What is chained to it goes on only if it was done; and what waits with a
+// finish notes how the attempt under way ended.
+func (w *worker) finish(o job.Outcome) { w.end(o, true) }
+
+// end notes the outcome of the job at hand and, if its attempt began, when and how long it took. What is chained to it goes on only if it was done; and what waits with a
 // worker that turns out to be slow goes back to the pool.
-func (w *worker) finish(o job.Outcome) {
+func (w *worker) end(o job.Outcome, began bool) {
 	w.mu.Lock()
 	since := time.Since(w.base)
 	long := since-w.since > deliverDue || w.alone
+	e := w.batch[w.at]
+	if e.Outcome, e.Began = o, 0; began { // where the one before it ended
+		e.Began, e.Took = w.began+int64(w.since), since-w.since
+	}
 	w.since = since
-	w.batch[w.at].Outcome = o
 	w.at++
 	w.took++
 	if o.Verdict != job.VerdictDone {
@@ -211,7 +219,7 @@ func (w *worker) runBatch() {
 			w.outs = append(w.outs, job.Outcome{})
 			e.Outcome = job.Outcome{}
 		} else {
-			e.Outcome = cancelled
+			e.Outcome, e.Began = cancelled, 0
 		}
 	}
 	if len(w.msgs) > 0 {
@@ -219,17 +227,17 @@ func (w *worker) runBatch() {
 		w.batch[0].Kind.Processor.RunBatch(ctx, w.msgs, w.outs)
 		stop()
 	}
-	i := 0
+	since, i := time.Since(w.base), 0
 	for _, e := range w.batch {
 		if i < len(w.msgs) && e.Message() == w.msgs[i] {
-			e.Outcome = w.outs[i]
+			e.Outcome, e.Began, e.Took = w.outs[i], w.began, since
 			i++
 		}
 	}
 	clear(w.msgs)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.since, w.took, w.at, w.head = time.Since(w.base), len(w.batch), len(w.batch), nil
+	w.since, w.took, w.at, w.head = since, len(w.batch), len(w.batch), nil
 	w.flush()
 }
 

@@ -36,6 +36,7 @@ func (m *Machine) Records(topic string, records []Record, now int64) {
 	}
 	s.wait.approach(m.horizon())
 	var block []Entry
+	read := m.stats.Read
 	for i := range records {
 		r := &records[i]
 		if r.Offset < s.next {
@@ -47,6 +48,7 @@ func (m *Machine) Records(topic string, records []Record, now int64) {
 		m.admit(&block[0], s, r)
 		block = block[1:]
 	}
+	m.cfg.Tally.read(s, m.stats.Read-read)
 	m.lookAtHeads()
 	m.balance()
 }
@@ -71,12 +73,14 @@ func (m *Machine) admit(e *Entry, s *source, r *Record) {
 	e.index = s.win.push(r.Offset)
 	s.held++
 	s.bytes += e.size
-	m.stats.admitted(s, e.size)
+	m.stats.admitted(e.size)
+	e.ready = max(nanos(r.Time), nanos(e.env.At))
 	if s.tier < 0 {
 		m.seeRoute(r)
 	}
 	if s.tier >= 0 && e.env.Fault == "" && e.unread == "" {
-		if due := dueAt(&e.env, r.Time, s.delay); due > m.now {
+		due := dueAt(&e.env, r.Time, s.delay)
+		if e.ready = due; due > m.now {
 			e.state = waitingDue
 			s.wait.push(due, m.horizon(), e)
 			return
@@ -92,6 +96,7 @@ func (m *Machine) seeRoute(r *Record) {
 	if want < 0 || want == m.cfg.Partition {
 		return
 	}
+	m.cfg.Tally.misrouted()
 	if m.stats.Misrouted++; m.stats.Misrouted == 1 {
 		m.note("%s/%d: the key of the record at offset %d belongs in partition %d (murmur2 of the key, modulo %d). Such records are worked on and counted (misrouted), but neither order nor dedupe holds between them and those of their partition: have their producer use the partitioner of Kafka's Java client",
 			m.cfg.Topic, m.cfg.Partition, r.Offset, want, m.cfg.Partitions)

@@ -2,6 +2,7 @@ package task
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 	"time"
 
@@ -62,6 +63,9 @@ func (h *hot) round(b *testing.B) {
 	m.Records("main", h.records, h.now)
 	for len(m.Out.Run) > 0 {
 		h.entries = append(h.entries[:0], m.Out.Run...)
+		for _, e := range h.entries {
+			e.Began, e.Took = h.now, time.Microsecond
+		}
 		m.Out.Reset()
 		m.Outcomes(h.entries, h.now)
 	}
@@ -130,5 +134,49 @@ func BenchmarkDuplicates(b *testing.B) {
 			}
 			h.m.Out.Reset()
 		}
+	}
+}
+
+// BenchmarkTally is what metrics cost a job in its machine. Rounds with and without a tally alternate, and their medians are
+// compared: rounds grow slower as the store fills, and a collection of garbage may come in any of them.
+func BenchmarkTally(b *testing.B) {
+	const batch = 256
+	h := newHot(b, batch, batch, job.ByKey)
+	var took [2][]time.Duration
+	sides, turn := [2]*Tally{nil, NewTally(1, len(h.m.cfg.Tiers))}, 0
+	for b.Loop() {
+		turn++
+		for j := range 2 {
+			i := (turn + j) % 2
+			h.m.cfg.Tally = sides[i]
+			start := time.Now()
+			h.round(b)
+			took[i] = append(took[i], time.Since(start))
+		}
+	}
+	var median [2]float64
+	for i := range took {
+		slices.Sort(took[i])
+		median[i] = float64(took[i][len(took[i])/2]) / batch
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(median[0], "plain-ns/job")
+	b.ReportMetric(median[1]-median[0], "tally-ns/job")
+}
+
+// BenchmarkTallyAlone is the counting of one job and nothing else.
+func BenchmarkTallyAlone(b *testing.B) {
+	tally := NewTally(1, 3)
+	s := &source{tier: -1}
+	es := make([]Entry, 1024)
+	for i := range es {
+		es[i] = Entry{Kind: &Kind{}, src: s, Began: int64(i) * 1e6, Took: time.Duration(i) * time.Microsecond}
+	}
+	i := 0
+	for b.Loop() {
+		e := &es[i&1023]
+		i++
+		tally.attempt(e)
+		tally.settled(e, EndDone)
 	}
 }

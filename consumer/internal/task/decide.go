@@ -75,11 +75,10 @@ func (m *Machine) known(e *Entry) bool {
 	case !r.Stale(e.env.Generation, e.env.Hop):
 		return false
 	case r.State == dedupe.Done:
-		m.stats.Duplicate++
+		m.settle(e, EndDuplicate)
 	default:
-		m.stats.Stale++
+		m.settle(e, EndStale)
 	}
-	m.settle(e)
 	return true
 }
 

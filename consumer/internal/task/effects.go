@@ -35,9 +35,10 @@ type Write struct {
 	Action      string
 
 	receipt dedupe.Receipt
-	count   *int64 // the counter to raise when settled
-	silent  bool   // no receipt
-	retryAt int64  // when a refused write is tried again; 0 while one is on the way
+	end     End   // of the entry, once acked
+	tier    int   // ToTier: index of the tier
+	silent  bool  // no receipt
+	retryAt int64 // when a refused write is tried again; 0 while one is on the way
 	tries   int
 }
 

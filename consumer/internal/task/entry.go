@@ -14,6 +14,7 @@ type Kind struct {
 	Policy    job.Policy
 	Version   int // newest payload version the handler reads
 	Class     int // index of the pool that runs it
+	Index     int // its place in a Tally
 	Processor *processor.Processor
 }
 
@@ -41,6 +42,8 @@ type Entry struct {
 	env     job.Envelope
 	Kind    *Kind // nil when unknown
 	Outcome job.Outcome
+	Began   int64         // local clock, nanoseconds of Unix time; 0 for an attempt that never started
+	Took    time.Duration // until its outcome
 
 	returned bool // set by the pool beside, or instead of, the outcome
 
@@ -50,7 +53,8 @@ type Entry struct {
 	lane   uint64
 	index  uint64 // in the window of src
 	size   int
-	chain  int // entries offered with this one, to run behind it
+	ready  int64 // when it was appended, or due
+	chain  int   // entries offered with this one, to run behind it
 	state  state
 	behind bool   // offered in a chain, and the one before is not settled
 	write  *Write // while writing

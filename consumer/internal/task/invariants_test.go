@@ -209,6 +209,7 @@ func (w *world) checkProc(p *proc) {
 	if s.Read != s.Settled()+s.Held {
 		w.fail("I8: %s has read %d records, settled %d and holds %d", p.name, s.Read, s.Settled(), s.Held)
 	}
+	p.checkTally(s)
 	var held, bytes, open int
 	for _, src := range m.sources {
 		held += src.held

@@ -35,6 +35,7 @@ type Config struct {
 	Store       dedupe.Store  // owned by the machine from now on
 	Ref         any           // the caller's own handle, see Machine.Ref
 	Chain       int           // entries of one lane that a pool may be handed together; 0 and 1: one at a time
+	Tally       *Tally        // of the shard; nil counts nothing
 	RetryWrite  time.Duration // before a refused write is tried again, doubled up to 30 times that; 0 means 200 ms
 }
 
@@ -230,7 +231,7 @@ func (m *Machine) Abandon(now int64) {
 	if m.phase == gone {
 		return
 	}
-	m.phase = gone
+	m.letGo()
 	m.late()
 }
 
@@ -262,9 +263,15 @@ func (m *Machine) drained() {
 		return
 	}
 	if m.flush(); m.segment == nil {
-		m.phase = gone
+		m.letGo()
 		m.Out.Drained = true
 	}
+}
+
+// letGo ends the machine's life; what it holds is the next owner's.
+func (m *Machine) letGo() {
+	m.phase = gone
+	m.cfg.Tally.released(m.stats.Held)
 }
 
 // Owning reports whether the machine waits for the ack of its ownership record.

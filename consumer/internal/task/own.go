@@ -232,6 +232,7 @@ func (m *Machine) findAgain(s *source, st *Start) {
 func (m *Machine) lose(s *source, from, to int64) {
 	s.lost += to - from
 	m.stats.Lost += to - from
+	m.cfg.Tally.lost(to - from)
 	m.note("%s/%d: retention removed %d records before they were read (from %d to %d)", s.topic, m.cfg.Partition, to-from, from, to)
 }
 

@@ -21,6 +21,9 @@ func (m *Machine) Outcomes(entries []*Entry, now int64) {
 			m.takeBack(e)
 			continue
 		}
+		if !e.returned {
+			m.cfg.Tally.attempt(e)
+		}
 		m.outcome(e)
 	}
 	if m.phase == gone {
@@ -47,11 +50,10 @@ func (m *Machine) outcome(e *Entry) {
 	}
 	switch o.Verdict {
 	case job.VerdictDone:
-		m.stats.Done++
 		if e.recorded() {
 			m.record(m.receipt(e, dedupe.Done, 0, e.env.Attempt, job.CodeNone))
 		}
-		m.settle(e)
+		m.settle(e, EndDone)
 	case job.VerdictRetry:
 		m.retry(e)
 	case job.VerdictSnooze:
@@ -114,7 +116,7 @@ func (m *Machine) hop(e *Entry, tier int, stamp job.Stamp, code job.Code) {
 	}
 	stamp.Hop, stamp.Gen, stamp.Origin = env.Hop+1, env.Generation, env.Origin
 	r := m.receipt(e, dedupe.Retrying, stamp.Hop, stamp.Attempts, code)
-	m.send(&Write{Entry: e, Dest: ToTier, Topic: m.cfg.Tiers[tier].Topic, Stamp: stamp, receipt: r, count: &m.stats.Hopped})
+	m.send(&Write{Entry: e, Dest: ToTier, Topic: m.cfg.Tiers[tier].Topic, Stamp: stamp, receipt: r, tier: tier, end: endOfHop(code)})
 }
 
 // file sends the job to the dead letters; it is settled with a dead receipt once that is acked. A conflict has no receipt:
@@ -134,9 +136,9 @@ func (m *Machine) fileBurnt(e *Entry, d dlq.Disposition, code job.Code, text str
 		first = m.time()
 	}
 	w := &Write{Entry: e, Dest: ToDeadLetters, Disposition: d, Code: code, Text: text, Attempts: burnt, First: first, Last: m.time(),
-		receipt: m.receipt(e, dedupe.Dead, 0, burnt, code), count: &m.stats.Dead}
+		receipt: m.receipt(e, dedupe.Dead, 0, burnt, code), end: EndDead}
 	if d == dlq.Conflict {
-		w.silent, w.count = true, &m.stats.Conflict
+		w.silent, w.end = true, EndConflict
 	}
 	m.send(w)
 }
@@ -144,9 +146,9 @@ func (m *Machine) fileBurnt(e *Entry, d dlq.Disposition, code job.Code, text str
 // end settles a job for good without a letter: an audit entry is acked first.
 func (m *Machine) end(e *Entry, s dedupe.State, code job.Code, text string) {
 	w := &Write{Entry: e, Dest: ToAudit, Action: "discard", Code: code, Text: text, Attempts: e.env.Attempt,
-		receipt: m.receipt(e, s, 0, e.env.Attempt, code), count: &m.stats.Discarded}
+		receipt: m.receipt(e, s, 0, e.env.Attempt, code), end: EndDiscarded}
 	if s == dedupe.Expired {
-		w.Action, w.Attempts, w.count = "expire", e.env.Attempt-1, &m.stats.Expired
+		w.Action, w.Attempts, w.end = "expire", e.env.Attempt-1, EndExpired
 	}
 	m.send(w)
 }
@@ -181,11 +183,11 @@ func (m *Machine) Written(w *Write, res WriteResult, now int64) {
 	switch {
 	case res == Acked:
 		m.forget(w)
-		*w.count++
+		m.cfg.Tally.written(w)
 		if !w.silent {
 			m.record(w.receipt)
 		}
-		m.settle(e)
+		m.settle(e, w.end)
 	case res == TooLarge && w.Dest == ToTier:
 		m.forget(w)
 		text := "the copy is too large for " + w.Topic + ": raise its max.message.bytes; last failure: " + w.Stamp.Text
@@ -255,14 +257,15 @@ func (m *Machine) record(r dedupe.Receipt) {
 
 // settle ends an entry. Its slot takes its place in the order of settling, by which a frontier knows that the receipt it
 // rests on was in the segment.
-func (m *Machine) settle(e *Entry) {
+func (m *Machine) settle(e *Entry, end End) {
 	e.state = settled
 	m.seq++
 	s := e.src
 	s.win.settle(e.index, m.seq)
 	s.held--
 	s.bytes -= e.size
-	m.stats.settled(s, e.size)
+	m.stats.settled(e.size, end)
+	m.cfg.Tally.settled(e, end)
 	m.leave(e)
 }
 

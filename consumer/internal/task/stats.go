@@ -31,16 +31,34 @@ func (s Stats) Settled() int64 {
 	return s.Done + s.Hopped + s.Dead + s.Discarded + s.Expired + s.Duplicate + s.Stale + s.Conflict
 }
 
-func (s *Stats) admitted(_ *source, size int) {
+func (s *Stats) admitted(size int) {
 	s.Read++
 	s.Held++
 	s.Bytes += int64(size)
 	s.HeldBytes += int64(size)
 }
 
-func (s *Stats) settled(_ *source, size int) {
+func (s *Stats) settled(size int, end End) {
 	s.Held--
 	s.HeldBytes -= int64(size)
+	switch end {
+	case EndDone:
+		s.Done++
+	case EndDead:
+		s.Dead++
+	case EndDiscarded:
+		s.Discarded++
+	case EndExpired:
+		s.Expired++
+	case EndDuplicate:
+		s.Duplicate++
+	case EndStale:
+		s.Stale++
+	case EndConflict:
+		s.Conflict++
+	default:
+		s.Hopped++
+	}
 }
 
 // SourceStatus is one partition as the status page shows it.

@@ -29,6 +29,7 @@ func (m *Machine) Unreadable(topic string, from, to int64, limit int, now int64)
 	m.note("%s", text)
 	e := &Entry{unread: text}
 	m.admit(e, s, &Record{Offset: from})
+	m.cfg.Tally.read(s, 1)
 	s.next = to
 	m.lookAtHeads()
 	m.balance()
@@ -37,5 +38,5 @@ func (m *Machine) Unreadable(topic string, from, to int64, limit int, now int64)
 // unopened files the letter of a batch that was not opened.
 func (m *Machine) unopened(e *Entry) {
 	m.send(&Write{Entry: e, Dest: ToDeadLetters, Disposition: dlq.TooLarge, Code: job.CodeTooLarge, Text: e.unread, First: m.time(), Last: m.time(),
-		Truncated: true, receipt: m.receipt(e, dedupe.Dead, 0, 0, job.CodeTooLarge), count: &m.stats.Dead})
+		Truncated: true, receipt: m.receipt(e, dedupe.Dead, 0, 0, job.CodeTooLarge), end: EndDead})
 }
