@@ -25,6 +25,7 @@ type handle struct {
 	m *task.Machine // the shard's alone
 
 	attempts atomic.Pointer[attempts]
+	turn     atomic.Uint32      // the machine's: what was offered before does not start any more
 	stopped  atomic.Bool        // no attempt starts any more
 	gone     atomic.Bool        // let go: nothing more is asked for it
 	drained  chan struct{}      // closed by the shard when the machine said Drained
@@ -53,7 +54,7 @@ func newAttempts() *attempts {
 // gate is asked by the pools before each attempt.
 func (c *Consumer) gate(e *task.Entry, now time.Time) (context.Context, bool) {
 	h := e.Machine().Ref().(*handle)
-	if h.stopped.Load() || !c.lease.validAt(now) {
+	if h.stopped.Load() || h.turn.Load() != e.Turn() || !c.lease.validAt(now) {
 		return nil, false
 	}
 	return h.attempts.Load().ctx, true

@@ -187,6 +187,7 @@ func (s *shard) nextWake(tick time.Duration) time.Duration {
 func (s *shard) carry(h *handle) {
 	f := &h.m.Out
 	c := s.c
+	h.turn.Store(h.m.Turn())
 	if f.Own {
 		c.own(h)
 	}

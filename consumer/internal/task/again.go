@@ -17,6 +17,7 @@ func (m *Machine) ownAgain() {
 		}
 	}
 	m.phase, m.reown, m.Out.Own = owning, true, true
+	m.turn++
 }
 
 // claims are the frontiers in force that were claimed under this machine's epoch. A segment cannot lower them: within an

@@ -35,7 +35,7 @@ func (m *Machine) follow(e *Entry) {
 func (m *Machine) mayFollow(e *Entry) bool {
 	env := &e.env
 	return e.state == inLane && e.src.tier < 0 && e.unread == "" && env.Fault == "" && env.Expires.IsZero() && env.At.IsZero() &&
-		env.Version <= e.Kind.Version && !m.tooFar(e) && m.view(env.Identity).State == dedupe.StateNone && m.links.add(e)
+		env.Version <= e.Kind.Version && !m.tooFar(e) && !m.isLeaving(e) && m.view(env.Identity).State == dedupe.StateNone && m.links.add(e)
 }
 
 // links is the memory of chains: how long they may be at the moment, and who is in the one under way.

@@ -25,20 +25,33 @@ func TestChainOfAKey(t *testing.T) {
 	r.said("run keyed/3", "and behind it, 1 more")
 }
 
-// What stands behind a failure comes back, waits for the copy, and is then offered again.
+// What stands behind a failure comes back and is offered again; it need not wait for the copy's ack.
 func TestChainBreaks(t *testing.T) {
 	r := newRig(t, chained(8))
 	r.give(msg("keyed", "0", "k"), msg("keyed", "1", "k"), msg("keyed", "2", "k"))
 	r.end("keyed/0", success)
 	r.end("keyed/1", failure)
-	r.said("keyed/2 goes back", "!run keyed/2")
-	same(t, "while the copy is on its way", r.offered())
+	r.said("keyed/2 goes back", "run keyed/2 attempt 1")
+	same(t, "while the copy is on its way", r.offered(), "keyed/2")
 	r.p.settleDown()
-	r.said("run keyed/2 attempt 1")
 	if s := r.p.m.Stats(); s.Attempts != 3 || s.Cancelled != 0 {
 		t.Errorf("%d attempts, %d cancelled; what did not begin is neither", s.Attempts, s.Cancelled)
 	}
 	r.end("keyed/2", success)
+}
+
+// A second record of a job that failed waits for the ack: what it is follows from the receipt, and the others go on.
+func TestSecondWaitsForTheAck(t *testing.T) {
+	r := newRig(t, chained(8))
+	r.give(msg("keyed", "0", "k"), msg("keyed", "0", "k"), msg("keyed", "1", "k"))
+	r.end("keyed/0", failure)
+	same(t, "while the copy is on its way", r.offered())
+	r.p.settleDown()
+	same(t, "the second is stale", r.offered(), "keyed/1")
+	if s := r.p.m.Stats(); s.Stale != 1 {
+		t.Errorf("%d stale", s.Stale)
+	}
+	r.end("keyed/1", success)
 }
 
 // A pool that lets go cancels the head; what stands behind is not looked at before the head is.

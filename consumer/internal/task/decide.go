@@ -38,6 +38,11 @@ func (m *Machine) decide(e *Entry) {
 		}
 		return
 	}
+	if m.isLeaving(e) {
+		e.state = held
+		m.second = append(m.second, e)
+		return
+	}
 	if m.known(e) {
 		return
 	}
@@ -61,6 +66,11 @@ func (m *Machine) decide(e *Entry) {
 	default:
 		m.offer(e)
 	}
+}
+
+// isLeaving reports whether another record of the job waits for an ack: what e is will be known then.
+func (m *Machine) isLeaving(e *Entry) bool {
+	return len(m.leaving) > 0 && m.leaving[e.env.Identity] != nil
 }
 
 // known settles what the receipts have an answer for: another payload under the same identity, a duplicate, a stale copy.
@@ -90,7 +100,7 @@ func (m *Machine) offer(e *Entry) {
 
 func (m *Machine) handOver(e *Entry) {
 	e.state, e.returned, e.chain = offered, false, 0
-	e.env.Fence = m.epoch
+	e.env.Fence, e.turn = m.epoch, m.turn
 	m.offered++
 	m.stats.Attempts++
 }

@@ -58,6 +58,8 @@ type Entry struct {
 	state  state
 	behind bool   // offered in a chain, and the one before is not settled
 	write  *Write // while writing
+	turn   uint32 // of the machine, when it was offered
+	left   bool   // its lane, when it was first to be written
 	unread string // why the batch that the entry stands for was not opened
 }
 
@@ -66,6 +68,9 @@ func (e *Entry) Message() *job.Message { return &e.env.Message }
 
 // Envelope is the decoded record, for whoever writes its copy.
 func (e *Entry) Envelope() *job.Envelope { return &e.env }
+
+// Turn is what Machine.Turn was when the entry was offered.
+func (e *Entry) Turn() uint32 { return e.turn }
 
 // Machine is the task the entry belongs to.
 func (e *Entry) Machine() *Machine { return e.m }

@@ -76,9 +76,11 @@ type Machine struct {
 	byTopic map[string]*source
 	carried map[dedupe.TopicID]int64 // frontiers of the log for partitions not read here
 
-	lanes    map[uint64]*Entry // tail of each lane; its head, and what is chained to it, are past inLane
-	heads    []*Entry          // new heads of lanes to be looked at before the input ends
-	parked   []*Entry          // heads that wait for the phase to be running
+	lanes    map[uint64]*Entry       // tail of each lane; its head, and what is chained to it, are past inLane
+	leaving  map[job.Identity]*Entry // out of their lanes, waiting for the ack of what replaces them
+	second   []*Entry                // heads that wait for one of those, of the same job
+	heads    []*Entry                // new heads of lanes to be looked at before the input ends
+	parked   []*Entry                // heads that wait for the phase to be running
 	far      ahead
 	links    links
 	strings  job.Strings
@@ -93,8 +95,9 @@ type Machine struct {
 	overlay  map[job.Identity]dedupe.Receipt
 	inFlight map[job.Identity]dedupe.Receipt // of the segment on the way
 	segment  *Segment
-	gapped   bool // the segment was acked, what stands before it is being read
-	dirty    bool // frontiers must be written although none moved
+	turn     uint32 // see Turn
+	gapped   bool   // the segment was acked, what stands before it is being read
+	dirty    bool   // frontiers must be written although none moved
 	stats    Stats
 }
 
@@ -113,7 +116,7 @@ func New(cfg Config) *Machine {
 		cfg.Limits = DefaultLimits
 	}
 	cfg.Limits = cfg.Limits.withDefaults()
-	m := &Machine{cfg: cfg, byTopic: map[string]*source{}, carried: map[dedupe.TopicID]int64{}, texts: map[Reason]string{}, lanes: map[uint64]*Entry{},
+	m := &Machine{cfg: cfg, byTopic: map[string]*source{}, carried: map[dedupe.TopicID]int64{}, texts: map[Reason]string{}, lanes: map[uint64]*Entry{}, leaving: map[job.Identity]*Entry{},
 		overlay: map[job.Identity]dedupe.Receipt{}, inFlight: map[job.Identity]dedupe.Receipt{}, epoch: -1}
 	m.main = m.addSource(cfg.Topic, cfg.TopicID, -1, 0)
 	for _, k := range cfg.Kinds {
@@ -175,6 +178,10 @@ func (m *Machine) Running() bool { return m.phase == running }
 func (m *Machine) open() bool {
 	return m.phase == running && m.holds&(1<<Lease|1<<Stopped) == 0 && !m.gapped
 }
+
+// Turn counts how often the machine had to read of the log what others wrote. What was offered before may be decided
+// otherwise after: a pool hands it back, cancelled, unless it has begun (see Entry.Turn).
+func (m *Machine) Turn() uint32 { return m.turn }
 
 // Gone reports whether the task is let go; Idle then tells when nothing of it is left to wait for.
 func (m *Machine) Gone() bool { return m.phase == gone }

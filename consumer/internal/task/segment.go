@@ -94,6 +94,7 @@ func (m *Machine) SegmentAcked(seg *Segment, entries []*dedupe.Entry, err error,
 	for _, e := range entries {
 		if e.Offset != next {
 			m.gapped = true
+			m.turn++
 			to := int64(-1)
 			if last := entries[len(entries)-1].Offset; last >= 0 {
 				to = last + 1

@@ -153,9 +153,18 @@ func (m *Machine) end(e *Entry, s dedupe.State, code job.Code, text string) {
 	m.send(w)
 }
 
+// send has a record written that must be acked before its entry is settled. What waits behind the entry need not wait for
+// that: the entry has had its turn, and the way to a broker and back for each failure is what a hot key would be bound by.
+// Only records of the same job do (decide), since what they are follows from the receipt that the ack allows.
 func (m *Machine) send(w *Write) {
-	w.Entry.state, w.Entry.write = writing, w
+	e := w.Entry
+	e.state, e.write = writing, w
 	m.writing++
+	if !e.left {
+		e.left = true
+		m.leaving[e.env.Identity] = e
+		m.leave(e)
+	}
 	m.Out.Writes = append(m.Out.Writes, w)
 }
 
@@ -266,7 +275,14 @@ func (m *Machine) settle(e *Entry, end End) {
 	s.bytes -= e.size
 	m.stats.settled(e.size, end)
 	m.cfg.Tally.settled(e, end)
-	m.leave(e)
+	if !e.left {
+		m.leave(e)
+		return
+	}
+	delete(m.leaving, e.env.Identity)
+	m.heads = append(m.heads, m.second...)
+	clear(m.second)
+	m.second = m.second[:0]
 }
 
 // retryWrites asks again for what was refused and is to be tried now.
