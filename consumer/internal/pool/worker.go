@@ -116,8 +116,9 @@ var cancelled = job.Outcome{Verdict: job.VerdictCancelled, Code: job.CodeCancell
 // finish notes how the attempt under way ended.
 func (w *worker) finish(o job.Outcome) { w.end(o, true) }
 
-// end notes the outcome of the job at hand and, if its attempt began, when and how long it took. What is chained to it goes on only if it was done; and what waits with a
-// worker that turns out to be slow goes back to the pool.
+// end notes the outcome of the job at hand and, if its attempt began, when and how long it took. What is chained to it goes
+// on unless it was cancelled: then it has not had its turn. What waits with a worker that turns out to be slow goes back to
+// the pool.
 func (w *worker) end(o job.Outcome, began bool) {
 	w.mu.Lock()
 	since := time.Since(w.base)
@@ -129,7 +130,7 @@ func (w *worker) end(o job.Outcome, began bool) {
 	w.since = since
 	w.at++
 	w.took++
-	if o.Verdict != job.VerdictDone {
+	if o.Verdict == job.VerdictCancelled {
 		for ; w.at < len(w.batch) && !w.heads[w.at]; w.at++ {
 			w.batch[w.at].Return()
 		}

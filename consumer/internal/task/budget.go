@@ -18,26 +18,39 @@ type Limits struct {
 // DefaultLimits suit one task of a few dozen: 256 MiB are some 16 of them full.
 var DefaultLimits = Limits{Records: 10_000, Tier: 12_000, Bytes: 16 << 20, Ahead: 200_000, Reruns: 10_000}
 
-// budget is how many bytes each partition may hold. Half of the task's bytes is dealt out evenly, and no other partition
-// can take it: slow fresh jobs do not keep retries from being read, nor do jobs that wait in a tier hold up the fresh ones.
-// The other half is for whichever partition needs it, since mostly one does.
+// budget is how many bytes each partition may hold. A quarter of the task's bytes is the job topic's and a quarter is dealt
+// out evenly among the tiers, and no other partition can take that: slow fresh jobs do not keep retries from being read, nor
+// do retries hold up the fresh ones. The other half is for whichever partition needs it, since mostly one does; but not for
+// jobs of a tier that are not due: they lie as well in the tier.
 type budget struct {
-	floor  int
-	common int // what is left of the shared half
+	main, tier int // floors
+	common     int // what is left of the shared half
 }
 
 func (m *Machine) budget() budget {
-	b := budget{floor: m.cfg.Limits.Bytes / 2 / len(m.sources)}
-	b.common = m.cfg.Limits.Bytes - b.floor*len(m.sources)
+	all := m.cfg.Limits.Bytes
+	b := budget{main: all / 4, common: all / 2}
+	if tiers := len(m.sources) - 1; tiers > 0 {
+		b.tier = all / 4 / tiers
+	} else {
+		b.common += all / 4
+	}
 	for _, s := range m.sources {
-		b.common -= max(0, s.bytes-b.floor)
+		b.common -= max(0, s.bytes-b.floor(s))
 	}
 	return b
 }
 
+func (b budget) floor(s *source) int {
+	if s.tier < 0 {
+		return b.main
+	}
+	return b.tier
+}
+
 // of is the budget of s: its floor, what it has of the shared half, and what nobody has.
 func (b budget) of(s *source) int {
-	return b.floor + max(0, b.common+max(0, s.bytes-b.floor))
+	return b.floor(s) + max(0, b.common+max(0, s.bytes-b.floor(s)))
 }
 
 // balance sets and lifts the reasons that follow from how much is held, with hysteresis: a partition paused for its budget
@@ -52,7 +65,7 @@ func (m *Machine) balance() {
 		if s.tier >= 0 {
 			records = l.Tier
 			s.wait.approach(m.horizon())
-			m.hysteresis(s, NotDue, s.wait.far.Len(), share(records), s.wait.bytes, share(bytes))
+			m.hysteresis(s, NotDue, s.wait.far.Len(), share(records), s.wait.bytes, share(b.tier))
 		}
 		m.backpressure(s, records, bytes)
 		n := s.win.len()

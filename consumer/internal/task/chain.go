@@ -6,8 +6,9 @@ import (
 )
 
 // A chain is the head of a lane and what waits behind it, handed to a pool together: a worker runs them one after the
-// other, each once the one before it was done, and hands the rest back as soon as one was not. So the order of a lane
-// costs no way through the shard for each of its jobs, which is what a hot key would be bound by.
+// other, and hands the rest back as soon as one was cancelled and so has not had its turn. One that failed has: it hops, and
+// what waits behind it waits for nothing. So the order of a lane costs no way through the shard for each of its jobs, nor for
+// each that fails, which is what a hot key would be bound by.
 //
 // What is in a chain stays in its lane, linked by next. The links between its members do not change before they are back,
 // so that the pool may follow them; the last one's may, and the pool does not look at it.
@@ -16,16 +17,12 @@ import (
 // before stands between it and its start, whenever that comes. The questions of decide are asked here, ahead of time; the
 // answers to those that are left out there (is it known, is it too far) cannot turn against a job while it is with a pool.
 func (m *Machine) follow(e *Entry) {
-	if m.cfg.Chain <= 1 || e.next == nil || e.src.tier >= 0 || e.Kind.batches() {
+	if m.cfg.Chain <= 1 || e.next == nil || e.Kind.batches() {
 		return
 	}
 	m.links.begin(e)
-	most := min(m.cfg.Chain, m.links.most, memberSlots/2)
-	for n := e.next; n != nil && n.Kind == e.Kind && m.mayFollow(n); n = n.next {
-		if e.chain == most-1 {
-			m.links.cut(m.cfg.Chain)
-			break
-		}
+	most := min(m.cfg.Chain, memberSlots/2)
+	for n := e.next; n != nil && e.chain < most-1 && n.Kind == e.Kind && m.mayFollow(n); n = n.next {
 		n.behind = true
 		m.handOver(n)
 		e.chain++
@@ -34,37 +31,29 @@ func (m *Machine) follow(e *Entry) {
 
 func (m *Machine) mayFollow(e *Entry) bool {
 	env := &e.env
-	return e.state == inLane && e.src.tier < 0 && e.unread == "" && env.Fault == "" && env.Expires.IsZero() && env.At.IsZero() &&
-		env.Version <= e.Kind.Version && !m.tooFar(e) && !m.isLeaving(e) && m.view(env.Identity).State == dedupe.StateNone && m.links.add(e)
+	return e.state == inLane && e.unread == "" && env.Fault == "" && env.Expires.IsZero() && (env.At.IsZero() || e.src.tier >= 0 && nanos(env.At) <= m.now) &&
+		env.Version <= e.Kind.Version && !m.tooFar(e) && !m.isLeaving(e) && m.plain(e) && m.links.add(e)
 }
 
-// links is the memory of chains: how long they may be at the moment, and who is in the one under way.
-//
-// What comes back from a chain that broke was handed over for nothing, so their length follows what happens to them: half
-// as long after one that broke, an eighth longer after one that was cut off for its length.
-type links struct {
-	most int
+// plain reports whether the receipts leave no doubt that e is to run: nothing is known of a fresh job, and a copy is what
+// is awaited of its job.
+func (m *Machine) plain(e *Entry) bool {
+	r := m.view(e.env.Identity)
+	return r.State == dedupe.StateNone || e.src.tier >= 0 && !r.Stale(e.env.Generation, e.env.Hop)
+}
 
+// links tells who is in the chain under way.
+type links struct {
 	seen []uint64 // open addressing: 48 bits of an identity over the number of the last chain that had it
 	turn uint16
 }
 
-const (
-	leastChain  = 8
-	firstChain  = 64
-	memberSlots = 1 << 12 // at least twice Config.Chain
-)
-
-// broke tells that an entry with others chained to it was not done.
-func (s *links) broke() { s.most = max(leastChain, s.most/2) }
-
-// cut tells that a chain was as long as they may be.
-func (s *links) cut(most int) { s.most = min(most, s.most+s.most/8) }
+const memberSlots = 1 << 12 // at least twice Config.Chain
 
 // begin forgets the chain before.
 func (s *links) begin(e *Entry) {
 	if s.seen == nil {
-		s.seen, s.most = make([]uint64, memberSlots), firstChain
+		s.seen = make([]uint64, memberSlots)
 	}
 	if s.turn++; s.turn == 0 { // once around
 		clear(s.seen)

@@ -95,7 +95,7 @@ func (r *rig) failed(n int) {
 
 // Each partition has a floor in the task's bytes that no other can take; the rest is for whoever needs it.
 func TestFloors(t *testing.T) {
-	const limit = 48_000 // three partitions: floors of 8,000, and 24,000 to share
+	const limit = 48_000 // floors of 12,000 for the job topic and 6,000 for each of two tiers, and 24,000 to share
 	r := newRig(t, small(Limits{Records: 100, Bytes: limit, Tier: 100, Ahead: 100}))
 	m := msg("free", "slow", "")
 	m.Payload = make([]byte, 9_000)
@@ -104,10 +104,14 @@ func TestFloors(t *testing.T) {
 	r.p.settleDown()
 	m.ID, m.Payload = "large", make([]byte, 40_000)
 	r.give(m)
-	r.said("pause main (backpressure)", "pause retry.10s (backpressure,not_due)") // some 1,000 above the floor of a tier, and nothing is left to share
+	r.said("pause main (backpressure)", "pause retry.10s (backpressure,not_due)") // above the floor of a tier, and nothing is left to share
 	equal(t, "retry.2m paused", r.p.paused["retry.2m"], false)
 	r.end("free/large", success)
-	r.said("resume main", "resume retry.10s")
+	r.said("resume main", "!resume retry.10s") // what waits in a tier takes its floor only, though all else is free
+	r.wait(10 * time.Second)
+	r.p.tick(false)
+	r.said("resume retry.10s")
+	r.end("free/slow", success)
 }
 
 // Finished jobs above an unfinished one cost a slot each: their number is bounded, and the reason says so.

@@ -38,9 +38,6 @@ func (m *Machine) Outcomes(entries []*Entry, now int64) {
 
 func (m *Machine) outcome(e *Entry) {
 	o := &e.Outcome
-	if o.Verdict != job.VerdictDone && e.next != nil && e.next.behind {
-		m.links.broke()
-	}
 	if m.phase == gone { // only what is true whoever owns the task
 		e.state = held
 		if !e.returned && o.Verdict == job.VerdictDone && e.recorded() {
