@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 )
 
 // Raw is a record as read, before anybody has looked into it. Slices are aliased, not copied.
@@ -188,7 +189,7 @@ func (p *parser) engines(name string, value []byte) {
 		p.fail(fmt.Errorf("header %s has %d bytes", name, len(value)))
 		return
 	}
-	m, s := &p.e.Message, string(value)
+	m, s := &p.e.Message, unsafe.String(unsafe.SliceData(value), len(value)) // looked through, and kept nowhere
 	var n uint64
 	var err error
 	switch name {
@@ -213,12 +214,12 @@ func (p *parser) engines(name string, value []byte) {
 	case HeaderOrigin:
 		p.once(sawOrigin, name)
 		var o Origin
-		if o, err = ParseOrigin(s); err == nil { // a bad one leaves the record's own place, so that it can be filed from there
+		if o, err = parseOrigin(s, p.strings); err == nil { // a bad one leaves the record's own place, so that it can be filed from there
 			m.Origin = o
 		}
 	case HeaderError:
 		p.once(sawError, name)
-		p.e.LastCode, m.LastError = parseError(s)
+		p.e.LastCode, m.LastError = parseError(string(value))
 	}
 	p.fail(err)
 }
@@ -305,49 +306,4 @@ type Stamp struct {
 	Origin   Origin
 	Code     Code
 	Text     string
-}
-
-// ProducerHeaders appends the producer's headers of m to dst: kind, id and whatever else is set, then the user's own.
-func ProducerHeaders(dst []Header, m *Message) []Header {
-	add := func(name, value string) { dst = append(dst, Header{name, []byte(value)}) }
-	add(HeaderKind, m.Kind)
-	add(HeaderID, m.ID)
-	if m.Version != 0 {
-		add(HeaderVersion, strconv.Itoa(m.Version))
-	}
-	if m.ContentType != "" {
-		add(HeaderContentType, m.ContentType)
-	}
-	if !m.At.IsZero() {
-		add(HeaderAt, FormatTime(m.At))
-	}
-	if !m.Expires.IsZero() {
-		add(HeaderExpires, FormatTime(m.Expires))
-	}
-	if m.Correlation != "" {
-		add(HeaderCorrelation, m.Correlation)
-	}
-	return append(dst, m.Headers...)
-}
-
-// CopyHeaders appends the headers of a copy of e to dst: the producer's, with s.At in place of e's, then the stamp.
-func CopyHeaders(dst []Header, e *Envelope, s *Stamp) []Header {
-	producers := e.Message
-	producers.Kind, producers.At = e.WireKind, s.At
-	dst = ProducerHeaders(dst, &producers)
-	add := func(name, value string) { dst = append(dst, Header{name, []byte(value)}) }
-	add(HeaderHop, strconv.FormatUint(uint64(s.Hop), 10))
-	if s.Gen != 0 {
-		add(HeaderGen, strconv.FormatUint(uint64(s.Gen), 10))
-	}
-	add(HeaderAttempt, strconv.Itoa(s.Attempts))
-	add(HeaderDelay, formatDelay(s.Delay))
-	if !s.First.IsZero() {
-		add(HeaderFirst, FormatTime(s.First))
-	}
-	add(HeaderOrigin, s.Origin.String())
-	if s.Code != CodeNone {
-		add(HeaderError, formatError(s.Code, s.Text))
-	}
-	return dst
 }

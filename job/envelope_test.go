@@ -297,3 +297,14 @@ func BenchmarkDecode(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkCopyHeaders(b *testing.B) {
+	var e Envelope
+	raw := place
+	Decode(&e, &raw, parse(goldenJob), TrustJob, "")
+	s := Stamp{Hop: 1, Attempts: 1, Delay: time.Second, First: raw.Time, Origin: e.Origin, Code: CodeHandlerError, Text: "connection refused"}
+	b.ReportAllocs()
+	for b.Loop() {
+		CopyHeaders(nil, &e, &s)
+	}
+}

@@ -141,25 +141,33 @@ func parseUint(what, s string, limit uint64) (uint64, error) {
 }
 
 // String renders the origin as it stands in the header: topic/partition/offset/milliseconds.
-func (o Origin) String() string {
-	return o.Topic + "/" + strconv.Itoa(int(o.Partition)) + "/" + strconv.FormatInt(o.Offset, 10) + "/" +
-		strconv.FormatInt(o.Time.UnixMilli(), 10)
+func (o Origin) String() string { return string(o.append(nil)) }
+
+func (o *Origin) append(b []byte) []byte {
+	b = append(append(b, o.Topic...), '/')
+	b = append(strconv.AppendInt(b, int64(o.Partition), 10), '/')
+	b = append(strconv.AppendInt(b, o.Offset, 10), '/')
+	return strconv.AppendInt(b, o.Time.UnixMilli(), 10)
 }
 
 // ParseOrigin is the inverse of Origin.String.
-func ParseOrigin(s string) (Origin, error) {
-	bad := func() error { return fmt.Errorf("origin %q is not topic/partition/offset/milliseconds", clip(s)) }
-	f := strings.Split(s, "/") // a Kafka topic name holds no slash
-	if len(f) != 4 || f[0] == "" || len(f[0]) > maxTopic {
-		return Origin{}, bad()
+func ParseOrigin(s string) (Origin, error) { return parseOrigin(s, nil) }
+
+// parseOrigin keeps nothing of s.
+func parseOrigin(s string, known *Strings) (Origin, error) {
+	bad := func() (Origin, error) {
+		return Origin{}, fmt.Errorf("origin %q is not topic/partition/offset/milliseconds", clip(s))
 	}
-	p, err1 := strconv.ParseInt(f[1], 10, 32)
-	off, err2 := strconv.ParseInt(f[2], 10, 64)
-	ms, err3 := strconv.ParseInt(f[3], 10, 64)
-	if errors.Join(err1, err2, err3) != nil || p < 0 || off < 0 {
-		return Origin{}, bad()
+	topic, rest, _ := strings.Cut(s, "/") // a Kafka topic name holds no slash
+	partition, rest, _ := strings.Cut(rest, "/")
+	offset, millis, _ := strings.Cut(rest, "/")
+	p, err1 := strconv.ParseInt(partition, 10, 32)
+	off, err2 := strconv.ParseInt(offset, 10, 64)
+	ms, err3 := strconv.ParseInt(millis, 10, 64) // none of what a fourth slash would leave
+	if topic == "" || len(topic) > maxTopic || err1 != nil || err2 != nil || err3 != nil || p < 0 || off < 0 {
+		return bad()
 	}
-	return Origin{Topic: f[0], Partition: int32(p), Offset: off, Time: time.UnixMilli(ms).UTC()}, nil
+	return Origin{Topic: known.topic(topic), Partition: int32(p), Offset: off, Time: time.UnixMilli(ms).UTC()}, nil
 }
 
 // maxDelay is the longest delay a header can say, in milliseconds: 292 years.
@@ -171,19 +179,17 @@ func parseDelay(s string) (time.Duration, error) {
 	return time.Duration(ms) * time.Millisecond, err
 }
 
-// formatDelay rounds up to whole milliseconds: a delay may be longer than asked, never shorter, except at maxDelay.
-func formatDelay(d time.Duration) string {
+// delayMillis rounds up to whole milliseconds: a delay may be longer than asked, never shorter, except at maxDelay.
+func delayMillis(d time.Duration) int64 {
 	d = max(d, 0)
 	ms := int64(d / time.Millisecond)
 	if d%time.Millisecond > 0 && ms < maxDelay {
 		ms++
 	}
-	return strconv.FormatInt(ms, 10)
+	return ms
 }
 
-// formatError is code and bounded text in one header: "handler_error: connection refused".
-func formatError(c Code, text string) string { return c.String() + ": " + Bounded(text) }
-
+// parseError takes code and bounded text apart, which stand in one header: "handler_error: connection refused".
 func parseError(s string) (Code, string) {
 	head, tail, _ := strings.Cut(s, ": ")
 	if c, ok := ParseCode(head); ok {

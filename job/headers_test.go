@@ -2,6 +2,7 @@ package job
 
 import (
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -116,7 +117,7 @@ func TestDelays(t *testing.T) {
 		-1: "0", 0: "0", 1: "1", time.Millisecond: "1", time.Millisecond + 1: "2", 10 * time.Second: "10000",
 		math.MaxInt64: "9223372036854", math.MaxInt64 - 775808: "9223372036854", math.MinInt64: "0",
 	} {
-		got := formatDelay(d)
+		got := strconv.FormatInt(delayMillis(d), 10)
 		if got != want {
 			t.Errorf("%d is written as %s, want %s", d, got, want)
 		}
@@ -136,7 +137,7 @@ func FuzzDelay(f *testing.F) {
 	f.Add(int64(math.MaxInt64))
 	f.Fuzz(func(t *testing.T, n int64) {
 		d := time.Duration(n)
-		got, err := parseDelay(formatDelay(d))
+		got, err := parseDelay(strconv.FormatInt(delayMillis(d), 10))
 		longest := time.Duration(maxDelay) * time.Millisecond
 		if err != nil || got < min(d, longest) || got < 0 || d >= 0 && got-d >= time.Millisecond {
 			t.Fatalf("%d became %d, %v", d, got, err)
@@ -206,7 +207,7 @@ func TestErrorHeader(t *testing.T) {
 			t.Errorf("%.40q: %v, %.40q", c.in, code, text)
 		}
 	}
-	if got := formatError(CodePanic, long); got != "panic: "+long[:MaxText] {
+	if got := errorHeader(CodePanic, long); got != "panic: "+long[:MaxText] {
 		t.Errorf("a long text: %d bytes", len(got))
 	}
 }
@@ -216,9 +217,15 @@ func FuzzErrorHeader(f *testing.F) {
 	f.Add(byte(2), "\xff")
 	f.Fuzz(func(t *testing.T, c byte, text string) {
 		code := Code(c%byte(codeEnd-1)) + 1
-		gotCode, gotText := parseError(formatError(code, text))
+		gotCode, gotText := parseError(errorHeader(code, text))
 		if gotCode != code || gotText != Bounded(text) {
 			t.Fatalf("%v, %q became %v, %q", code, text, gotCode, gotText)
 		}
 	})
+}
+
+// errorHeader is the error as it stands on a copy.
+func errorHeader(c Code, text string) string {
+	hs := CopyHeaders(nil, &Envelope{Message: Message{Kind: "k", ID: "i"}, WireKind: "k"}, &Stamp{Code: c, Text: text})
+	return string(hs[len(hs)-1].Value)
 }

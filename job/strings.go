@@ -1,14 +1,17 @@
 package job
 
-import "unsafe"
+import (
+	"strings"
+	"unsafe"
+)
 
 // Strings makes the strings of many records cheaply. Texts that many of them have (kinds, content types) are made, and
 // looked through, once; the others share blocks of memory, a block for some thirty ids, so that one that is kept does not
 // keep a whole fetched batch. A nil *Strings makes each string for itself. It must not be used by two goroutines at once;
 // its zero value is ready.
 type Strings struct {
-	kinds, types map[string]string // valid ones
-	block        []byte            // what is written is never changed
+	kinds, types, topics map[string]string // valid ones
+	block                []byte            // what is written is never changed
 }
 
 const (
@@ -28,6 +31,24 @@ func (s *Strings) contentType(b []byte) (string, error) {
 		return common(nil, b, validateContentType)
 	}
 	return common(&s.types, b, validateContentType)
+}
+
+// topic is a copy of a topic's name.
+func (s *Strings) topic(name string) string {
+	if s == nil {
+		return strings.Clone(name)
+	}
+	if known, ok := s.topics[name]; ok {
+		return known
+	}
+	name = strings.Clone(name)
+	if len(s.topics) < knownStrings {
+		if s.topics == nil {
+			s.topics = map[string]string{}
+		}
+		s.topics[name] = name
+	}
+	return name
 }
 
 // common is a text that valid is asked about, unless it was found valid before.

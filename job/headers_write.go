@@ -1,0 +1,112 @@
+package job
+
+import (
+	"strconv"
+	"time"
+)
+
+// headerWriter appends headers whose values stand one after the other in one block of bytes: a copy has a dozen, and is
+// written for each failure.
+type headerWriter struct {
+	dst  []Header
+	buf  []byte
+	from int // where the value under way begins
+}
+
+// grow makes room for n headers and some bytes of values. Where it is not enough the block goes on elsewhere; what was
+// written before stays where it is.
+func (w *headerWriter) grow(n, bytes int) {
+	if cap(w.dst)-len(w.dst) < n {
+		w.dst = append(make([]Header, 0, len(w.dst)+n), w.dst...)
+	}
+	w.buf = make([]byte, 0, bytes)
+}
+
+// end makes what was appended to buf since the last end the value of a header.
+func (w *headerWriter) end(name string) {
+	w.dst = append(w.dst, Header{name, w.buf[w.from:len(w.buf):len(w.buf)]})
+	w.from = len(w.buf)
+}
+
+func (w *headerWriter) text(name, value string) {
+	w.buf = append(w.buf, value...)
+	w.end(name)
+}
+
+func (w *headerWriter) number(name string, n int64) {
+	w.buf = strconv.AppendInt(w.buf, n, 10)
+	w.end(name)
+}
+
+func (w *headerWriter) time(name string, t time.Time) {
+	w.buf = t.UTC().AppendFormat(w.buf, timeLayout)
+	w.end(name)
+}
+
+// producers writes what ProducerHeaders is about, with another kind and instant.
+func (w *headerWriter) producers(m *Message, kind string, at time.Time) {
+	w.text(HeaderKind, kind)
+	w.text(HeaderID, m.ID)
+	if m.Version != 0 {
+		w.number(HeaderVersion, int64(m.Version))
+	}
+	if m.ContentType != "" {
+		w.text(HeaderContentType, m.ContentType)
+	}
+	if !at.IsZero() {
+		w.time(HeaderAt, at)
+	}
+	if !m.Expires.IsZero() {
+		w.time(HeaderExpires, m.Expires)
+	}
+	if m.Correlation != "" {
+		w.text(HeaderCorrelation, m.Correlation)
+	}
+	w.dst = append(w.dst, m.Headers...)
+}
+
+// Of the headers that are not the user's own: how many there are at most, and what the values of the usual ones take beside
+// the texts.
+const (
+	producersMost  = 7
+	stampMost      = 7
+	producersBytes = 64
+	stampBytes     = 128
+)
+
+func textBytes(m *Message, kind string) int {
+	return len(kind) + len(m.ID) + len(m.ContentType) + len(m.Correlation)
+}
+
+// ProducerHeaders appends the producer's headers of m to dst: kind, id and whatever else is set, then the user's own.
+func ProducerHeaders(dst []Header, m *Message) []Header {
+	w := headerWriter{dst: dst}
+	w.grow(producersMost+len(m.Headers), textBytes(m, m.Kind)+producersBytes)
+	w.producers(m, m.Kind, m.At)
+	return w.dst
+}
+
+// CopyHeaders appends the headers of a copy of e to dst: the producer's, with s.At in place of e's, then the stamp.
+func CopyHeaders(dst []Header, e *Envelope, s *Stamp) []Header {
+	text := Bounded(s.Text)
+	w := headerWriter{dst: dst}
+	w.grow(producersMost+stampMost+len(e.Headers), textBytes(&e.Message, e.WireKind)+len(s.Origin.Topic)+len(text)+producersBytes+stampBytes)
+	w.producers(&e.Message, e.WireKind, s.At)
+	w.number(HeaderHop, int64(s.Hop))
+	if s.Gen != 0 {
+		w.number(HeaderGen, int64(s.Gen))
+	}
+	w.number(HeaderAttempt, int64(s.Attempts))
+	w.number(HeaderDelay, delayMillis(s.Delay))
+	if !s.First.IsZero() {
+		w.time(HeaderFirst, s.First)
+	}
+	w.buf = s.Origin.append(w.buf)
+	w.end(HeaderOrigin)
+	if s.Code != CodeNone {
+		w.buf = append(w.buf, s.Code.String()...)
+		w.buf = append(w.buf, ": "...)
+		w.text(HeaderError, text)
+	}
+	return w.dst
+}
