@@ -110,7 +110,7 @@ func (c *Consumer) begin(t *topic, p int32, topicName, member string) {
 func (c *Consumer) newHandle(t *topic, key taskKey, member string) *handle {
 	h := &handle{key: key, topic: t, member: member, drained: make(chan struct{}), leased: true,
 		shard: c.shards[int(uint32(key.partition)+t.spread)%len(c.shards)]}
-	h.attempts.Store(newAttempts())
+	h.attempts.Store(newAttempts(h))
 	h.m = task.New(task.Config{Topic: t.name, TopicID: t.id, Known: t.ids(), Partition: key.partition, Partitions: t.partitions,
 		DefaultKind: t.defaultKind, Tiers: t.targets,
 		Plan: c.plan, Kinds: c.kinds, Limits: c.limits(), ReadAhead: c.cfg.FetchWait + c.cfg.Tick, StartAtEnd: c.cfg.Start == Latest, KeepUnknown: c.cfg.KeepUnknown,

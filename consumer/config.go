@@ -81,6 +81,10 @@ type Config struct {
 	// Mux holds the handlers.
 	Mux *processor.Mux `koanf:"-"`
 
+	// Routes names the topic of emitted jobs (job.Message.Emit) by kind. Those of a kind without one go to the job topic of
+	// the job that emits them.
+	Routes map[string]string
+
 	// Tiers are the delays of the retry topics. Defaults to retrytopics.DefaultTiers. Tiers that the group ever had are
 	// read until they are drained, whatever stands here.
 	Tiers []time.Duration

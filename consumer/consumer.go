@@ -57,6 +57,7 @@ type Consumer struct {
 	alone    *alone.Sender // of what was refused for the size of its batch
 	commits  *commit.Manager
 	trimmer  *trimmer
+	emitter  *emitter
 	shards   []*shard
 	pools    []*pool.Pool
 	clock    clock
@@ -114,6 +115,7 @@ func New(cfg Config) (*Consumer, error) {
 		topics: map[string]*topic{}, primary: map[string]string{}, ids: map[string][16]byte{}, maxBytes: map[string]int32{},
 		handles: map[taskKey]*handle{}, assigned: map[commit.Partition]string{}, restores: make(chan struct{}, 4), wired: make(chan struct{})}
 	c.watch = newWatcher(c)
+	c.emitter = &emitter{cfg: &c.cfg}
 	c.lease.session = cfg.SessionTimeout
 	c.catalog(set)
 	c.metrics = newMetrics(c)
@@ -242,6 +244,7 @@ func (c *Consumer) end(stop ...context.CancelFunc) error {
 	}
 	c.alone.Close()
 	c.bg.join()
+	c.emitter.close()
 	for _, s := range c.shards {
 		s.close()
 	}

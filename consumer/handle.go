@@ -7,6 +7,7 @@ import (
 
 	"github.com/waybill-dev/waybill/consumer/internal/commit"
 	"github.com/waybill-dev/waybill/consumer/internal/task"
+	"github.com/waybill-dev/waybill/job"
 )
 
 // taskKey names a task: a partition of a job topic.
@@ -46,8 +47,8 @@ type attempts struct {
 	cancel context.CancelFunc
 }
 
-func newAttempts() *attempts {
-	ctx, cancel := context.WithCancel(context.Background())
+func newAttempts(h *handle) *attempts {
+	ctx, cancel := context.WithCancel(job.WithKeeper(context.Background(), keeper{h}))
 	return &attempts{ctx, cancel}
 }
 

@@ -36,13 +36,13 @@ type metrics struct {
 	last map[*shard]*shardView // for a shard that is too busy to answer
 }
 
-// What is written, for metrics; the first three are task.Dest.
+// What is written, for metrics; the first four are task.Dest.
 const (
-	receiptsWritten = int(task.ToAudit) + 1
+	receiptsWritten = int(task.ToJobs) + 1
 	destinations    = receiptsWritten + 1
 )
 
-var destinationText = [destinations]string{task.ToTier: "tier", task.ToDeadLetters: "dead_letters", task.ToAudit: "audit", receiptsWritten: "receipts"}
+var destinationText = [destinations]string{task.ToTier: "tier", task.ToDeadLetters: "dead_letters", task.ToAudit: "audit", task.ToJobs: "jobs", receiptsWritten: "receipts"}
 
 var _ prometheus.Collector = (*metrics)(nil)
 

@@ -145,7 +145,7 @@ func TestShardTicksByTheLocalClock(t *testing.T) {
 		c.fetch = newFetchControl(c)
 		s := newShard(c)
 		h := &handle{shard: s, drained: make(chan struct{}), leased: true, m: task.New(task.Config{Store: dedupe.NewMemory(time.Hour)})}
-		h.attempts.Store(newAttempts())
+		h.attempts.Store(newAttempts(h))
 		time.Sleep(10 * time.Millisecond) // the first tick is planned
 		c.clock.sample(time.Now().Add(-3*time.Hour), time.Now())
 		s.ask(h, func(*task.Machine, int64) { s.handles[h] = struct{}{} })

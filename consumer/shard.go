@@ -153,7 +153,7 @@ func (s *shard) setLease(h *handle, leased bool, now int64) {
 	h.leased = leased
 	if leased {
 		if !h.stopped.Load() {
-			h.attempts.Store(newAttempts())
+			h.attempts.Store(newAttempts(h))
 		}
 	} else {
 		h.attempts.Load().cancel()
@@ -213,6 +213,9 @@ func (s *shard) carry(h *handle) {
 	}
 	for _, w := range f.Writes {
 		c.write(h, w)
+	}
+	for _, k := range f.Kept {
+		k.Done()
 	}
 	if f.Segment != nil {
 		c.segment(h, f.Segment)

@@ -20,6 +20,10 @@ import (
 
 // write produces a copy, a letter or an audit entry and tells the machine how it went.
 func (c *Consumer) write(h *handle, w *task.Write) {
+	if w.Dest == task.ToJobs {
+		c.emit(h, w)
+		return
+	}
 	r, began := c.record(h, w), time.Now()
 	c.writer.Produce(c.writing, r, func(r *kgo.Record, err error) {
 		c.metrics.wrote(int(w.Dest), began, err)

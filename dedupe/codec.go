@@ -9,7 +9,7 @@ import (
 //
 // Every entry, of every version to come, is framed the same way, so that damage and news can be told apart:
 //
-//	1 byte    version of the body, now 1
+//	1 byte    version of the body, 1 or 2
 //	n bytes   body
 //	4 bytes   CRC-32C (Castagnoli) of all before it, little endian
 //
@@ -49,9 +49,15 @@ import (
 //	[1 byte]  code, when not 0: the number of the job.Code
 //	[1 byte]  length of the result minus 1, and the result, when there is one
 //
+// Version 2 is written only for segments with what version 1 cannot say, a result longer than 256 bytes, so that a group
+// without such can roll back. It has segments only, and in their receipts:
+//
+//	[text]    the result, not empty, in place of the length minus 1 and the result
+//
 // Decode accepts exactly what is written: each value has one encoding, and nothing may follow it.
 const (
-	version1 = 1 // the newest version this code reads, and the one it writes
+	version1 = 1
+	version2 = 2 // the newest version this code reads
 
 	kindOwner   = 1
 	kindSegment = 2
@@ -74,7 +80,7 @@ const (
 const (
 	SegmentOverhead = 2 + binary.MaxVarintLen64 + 3*binary.MaxVarintLen64 + checksumSize
 	MaxFrontierSize = 16 + binary.MaxVarintLen64
-	MaxReceiptSize  = fixedReceipt + binary.MaxVarintLen64 + 3*binary.MaxVarintLen32 + 1 + 1 + MaxResult
+	MaxReceiptSize  = fixedReceipt + binary.MaxVarintLen64 + 3*binary.MaxVarintLen32 + 1 + 2 + MaxProgress
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -93,18 +99,19 @@ func AppendOwner(dst []byte, o *Owner) []byte {
 }
 
 // AppendSegment appends the log value of a segment to dst and returns the extended slice. Receipts of StateNone, or of
-// no state, say nothing and are left out; results are cut at MaxResult bytes. It keeps nothing of s.
+// no state, say nothing and are left out; results are cut at their bound. It keeps nothing of s.
 func AppendSegment(dst []byte, s *Segment) []byte {
 	start := len(dst)
-	dst = append(dst, version1, kindSegment)
+	version := s.version()
+	dst = append(dst, version, kindSegment)
 	dst = binary.AppendVarint(dst, s.Epoch)
 	dst = binary.AppendUvarint(dst, uint64(len(s.Frontiers)))
 	for i := range s.Frontiers {
 		dst = append(dst, s.Frontiers[i].Topic[:]...)
 		dst = binary.AppendVarint(dst, s.Frontiers[i].Offset)
 	}
-	dst = appendReceipts(dst, s.Receipts)
-	dst = appendReceipts(dst, s.Marks)
+	dst = appendReceipts(dst, s.Receipts, version)
+	dst = appendReceipts(dst, s.Marks, version)
 	return appendChecksum(dst, start)
 }
 
@@ -112,9 +119,21 @@ func appendChecksum(dst []byte, start int) []byte {
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
 }
 
+// version is the oldest that can say all of s.
+func (s *Segment) version() byte {
+	for _, list := range [...][]Receipt{s.Receipts, s.Marks} {
+		for i := range list {
+			if r := &list[i]; len(r.Result) > MaxResult && says(r.State) && r.State != Done {
+				return version2
+			}
+		}
+	}
+	return version1
+}
+
 func says(s State) bool { return s > StateNone && s < states }
 
-func appendReceipts(dst []byte, list []Receipt) []byte {
+func appendReceipts(dst []byte, list []Receipt, version byte) []byte {
 	n := len(list)
 	for i := range list {
 		if !says(list[i].State) {
@@ -125,14 +144,14 @@ func appendReceipts(dst []byte, list []Receipt) []byte {
 	var origin int64
 	for i := range list {
 		if r := &list[i]; says(r.State) {
-			dst = appendReceipt(dst, r, origin)
+			dst = appendReceipt(dst, r, origin, version)
 			origin = r.Origin
 		}
 	}
 	return dst
 }
 
-func appendReceipt(dst []byte, r *Receipt, previous int64) []byte {
+func appendReceipt(dst []byte, r *Receipt, previous int64, version byte) []byte {
 	at := len(dst)
 	flags := byte(r.State)
 	dst = append(dst, 0)
@@ -156,9 +175,13 @@ func appendReceipt(dst []byte, r *Receipt, previous int64) []byte {
 		flags |= flagCode
 		dst = append(dst, byte(r.Code))
 	}
-	if n := min(len(r.Result), MaxResult); n > 0 {
+	if n := min(len(r.Result), maxResult(r.State)); n > 0 {
 		flags |= flagResult
-		dst = append(dst, byte(n-1))
+		if version == version2 {
+			dst = binary.AppendUvarint(dst, uint64(n))
+		} else {
+			dst = append(dst, byte(n-1))
+		}
 		dst = append(dst, r.Result[:n]...)
 	}
 	dst[at] = flags

@@ -36,16 +36,20 @@ func Decode(value []byte) (Entry, error) {
 	if want, got := binary.LittleEndian.Uint32(value[len(body):]), crc32.Checksum(body, castagnoli); want != got {
 		return Entry{}, fmt.Errorf("%w: checksum %08x, computed %08x", ErrMalformed, want, got)
 	}
-	if body[0] != version1 {
-		return Entry{}, &VersionError{Version: body[0], Newest: version1}
+	if body[0] != version1 && body[0] != version2 {
+		return Entry{}, &VersionError{Version: body[0], Newest: version2}
 	}
-	d := decoder{rest: body[1:]}
+	d := decoder{rest: body[1:], version: body[0]}
 	var e Entry
 	switch kind := d.byte(); kind {
 	case kindOwner:
-		e.Owner = d.owner()
+		if e.Owner = d.owner(); d.version != version1 {
+			d.fail("a newer version than it needs")
+		}
 	case kindSegment:
-		e.Segment = d.segment()
+		if e.Segment = d.segment(); d.fault == "" && e.Segment.version() != d.version {
+			d.fail("a newer version than it needs")
+		}
 	default:
 		d.fail(fmt.Sprintf("%d is no kind", kind))
 	}
@@ -60,8 +64,9 @@ func Decode(value []byte) (Entry, error) {
 
 // decoder reads a body from its front. Its first fault sticks; from then on it reads zeros.
 type decoder struct {
-	rest  []byte
-	fault string
+	rest    []byte
+	fault   string
+	version byte
 }
 
 func (d *decoder) fail(fault string) {
@@ -175,6 +180,17 @@ func (d *decoder) receipts() []Receipt {
 	return list
 }
 
+func (d *decoder) result(s State) []byte {
+	if d.version == version1 {
+		return d.take(uint64(d.byte()) + 1)
+	}
+	n := d.uvarint()
+	if n == 0 || n > uint64(maxResult(s)) {
+		d.fail("a result is empty or too long")
+	}
+	return d.take(n)
+}
+
 func (d *decoder) receipt(r *Receipt, previous int64) {
 	b := d.take(fixedReceipt)
 	if b == nil {
@@ -200,7 +216,7 @@ func (d *decoder) receipt(r *Receipt, previous int64) {
 		r.Code = job.Code(d.byte())
 	}
 	if flags&flagResult != 0 {
-		r.Result = d.take(uint64(d.byte()) + 1)
+		r.Result = d.result(r.State)
 	}
 	implied := flags&flagHop != 0 && r.Hop == 0 || flags&flagGen != 0 && r.Gen == 0 ||
 		flags&flagAttempt != 0 && r.Attempt == 1 || flags&flagCode != 0 && r.Code == 0

@@ -31,6 +31,11 @@ var sample = Segment{
 	Marks: []Receipt{{Identity: identity(0xcc), State: Started, Attempt: 0, Origin: 7, Hop: 300}},
 }
 
+var steps = Segment{Epoch: 300, Receipts: []Receipt{
+	{Identity: identity(0xaa), State: Step, Attempt: 0, Origin: 7, Hop: 1, Result: bytes.Repeat([]byte{0xee}, MaxResult+1)},
+	{Identity: identity(0xbb), State: Done, Attempt: 1, Origin: 8, Result: []byte("no")},
+}}
+
 // The golden bytes are the format: if this test fails, either the change is a mistake or it needs a new version.
 func TestGoldenFormat(t *testing.T) {
 	owner := Owner{Instance: "a", Process: "p1", Member: "m", Group: "g", Generation: 5, Intake: 100}
@@ -47,6 +52,9 @@ func TestGoldenFormat(t *testing.T) {
 				"02 07 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa 8877665544332211 9900000000000000 d00f" +
 				"fe bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb 0000000000000000 0000000000000000 01 09 01 0a 02 01 6e6f" +
 				"01 2b cccccccccccccccccccccccccccccccc 0000000000000000 0000000000000000 0e ac02 00 7280fec0"},
+		{"steps", Entry{Segment: &steps}, AppendSegment(nil, &steps),
+			"02 02 d804 00 02 aa aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa 0000000000000000 0000000000000000 0e 01 00 8102" + strings.Repeat("ee", 257) +
+				"87 bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb 0000000000000000 0000000000000000 02 02 6e6f 00 17881d5f"},
 		{"empty segment", Entry{Segment: &Segment{}}, AppendSegment(nil, &Segment{}), "01 02 00 00 00 00 cbc838c8"},
 	}
 	for _, c := range cases {
@@ -136,9 +144,9 @@ func TestDecodeRefuses(t *testing.T) {
 }
 
 func TestDecodeOfANewerVersion(t *testing.T) {
-	_, err := Decode(sealed("02 aabbcc"))
+	_, err := Decode(sealed("03 aabbcc"))
 	var v *VersionError
-	if !errors.As(err, &v) || v.Version != 2 || v.Newest != version1 || !strings.Contains(err.Error(), "upgrade") {
+	if !errors.As(err, &v) || v.Version != 3 || v.Newest != version2 || !strings.Contains(err.Error(), "upgrade") {
 		t.Errorf("got %v", err)
 	}
 	if errors.Is(err, ErrMalformed) {
@@ -156,7 +164,11 @@ func drawReceipt(t *rapid.T) Receipt {
 		Code: job.Code(rapid.Byte().Draw(t, "code")),
 	}
 	copy(r.Identity[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id"))
-	if n := rapid.SampledFrom([]int{0, 0, 1, 2, MaxResult}).Draw(t, "result"); n > 0 {
+	sizes := []int{0, 0, 1, 2, MaxResult}
+	if r.State != Done {
+		sizes = append(sizes, MaxResult+1, MaxProgress)
+	}
+	if n := rapid.SampledFrom(sizes).Draw(t, "result"); n > 0 {
 		r.Result = bytes.Repeat([]byte{byte(n)}, n)
 	}
 	return r

@@ -52,7 +52,7 @@ func (m *memory) Get(id job.Identity) (Receipt, bool) {
 	b := m.bucket(s.seq)
 	r := b.at(s.at)
 	return Receipt{Identity: id, Gen: r.gen, Hop: r.hop, State: r.state, Attempt: r.attempt, Origin: r.origin,
-		KeyHash: r.keyHash, Digest: r.digest, Code: r.code, Result: b.results.get(r.result)}, true
+		KeyHash: r.keyHash, Digest: r.digest, Code: r.code, Result: b.result(s.at)}, true
 }
 
 func (m *memory) Apply(e *Entry) error {
@@ -170,7 +170,7 @@ func (m *memory) join(list []Receipt, number int64) {
 		s := m.find(&r.Identity, h)
 		if s == nil {
 			at := to.add()
-			to.set(to.at(at), r)
+			to.set(at, r, r.Result)
 			m.index.insert(h, seq, at, m.alive)
 			m.jobs++
 			continue
@@ -184,20 +184,28 @@ func (m *memory) update(s *slot, r *Receipt, to *bucket, seq uint32) {
 	from := m.bucket(s.seq)
 	old := from.at(s.at)
 	wins := rankOf(r.State, r.Gen, r.Hop).above(rankOf(old.state, old.gen, old.hop))
-	if from.number >= to.number {
-		if wins {
-			from.set(old, r)
+	result, had := r.Result, from.result(s.at)
+	if wins && r.State != Done && !further(result, had) || !wins && (old.state == Done || !further(result, had)) {
+		result = had
+	}
+	stays := from.number >= to.number
+	switch {
+	case stays && wins:
+		from.set(s.at, r, result)
+		return
+	case stays:
+		if len(result) > 0 && (len(had) == 0 || &result[0] != &had[0]) {
+			from.keep(s.at, result)
 		}
 		return
 	}
 	at := to.add()
-	moved := to.at(at)
 	if wins {
-		to.set(moved, r)
+		to.set(at, r, result)
 	} else {
-		*moved = *old
-		moved.result = to.results.put(from.results.get(old.result))
+		*to.at(at) = *old
+		to.keep(at, result)
 	}
-	from.live--
+	from.release(s.at)
 	s.seq, s.at = seq, at
 }

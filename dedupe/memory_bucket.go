@@ -1,6 +1,7 @@
 package dedupe
 
 import (
+	"bytes"
 	"math"
 
 	"github.com/waybill-dev/waybill/job"
@@ -15,7 +16,7 @@ type record struct {
 	gen     uint32
 	hop     uint32
 	attempt uint32
-	result  uint32 // in the bucket's results, 0 for none
+	result  uint32 // in the bucket's results; 0 for none, inProgress
 	state   State
 	code    job.Code
 }
@@ -31,8 +32,15 @@ type bucket struct {
 	number  int64
 	chunks  [][]record // each of chunkSize records, the last one perhaps fewer
 	live    int        // records that did not move away
-	results arena
+	results arena      // of jobs that are done
+
+	// What jobs that are not done have kept, by place: few, large, and replaced again and again.
+	progress map[uint32][]byte
 }
+
+// inProgress stands for a result that is in bucket.progress. No result of the arena has that place: it would begin with the
+// last byte of the last block.
+const inProgress = math.MaxUint32
 
 func (b *bucket) at(i uint32) *record { return &b.chunks[i>>chunkBits][i&(chunkSize-1)] }
 
@@ -59,10 +67,43 @@ func (b *bucket) full() bool {
 	return len(b.chunks) >= math.MaxUint32>>chunkBits || b.results.full()
 }
 
-// set overwrites everything of to.
-func (b *bucket) set(to *record, r *Receipt) {
-	*to = record{id: r.Identity, origin: r.Origin, keyHash: r.KeyHash, digest: r.Digest, gen: r.Gen, hop: r.Hop,
-		attempt: r.Attempt, state: r.State, code: r.Code, result: b.results.put(r.Result)}
+// set overwrites everything of a place.
+func (b *bucket) set(at uint32, r *Receipt, result []byte) {
+	*b.at(at) = record{id: r.Identity, origin: r.Origin, keyHash: r.KeyHash, digest: r.Digest, gen: r.Gen, hop: r.Hop,
+		attempt: r.Attempt, state: r.State, code: r.Code}
+	b.keep(at, result)
+}
+
+// keep gives a place a copy of its result.
+func (b *bucket) keep(at uint32, result []byte) {
+	delete(b.progress, at)
+	r := b.at(at)
+	result = result[:min(len(result), maxResult(r.state))]
+	switch {
+	case len(result) == 0:
+		r.result = 0
+	case r.state == Done:
+		r.result = b.results.put(result)
+	default:
+		if b.progress == nil {
+			b.progress = map[uint32][]byte{}
+		}
+		b.progress[at], r.result = bytes.Clone(result), inProgress
+	}
+}
+
+func (b *bucket) result(at uint32) []byte {
+	r := b.at(at)
+	if r.result == inProgress {
+		return b.progress[at]
+	}
+	return b.results.get(r.result)
+}
+
+// release leaves a place behind whose record moved away.
+func (b *bucket) release(at uint32) {
+	delete(b.progress, at)
+	b.live--
 }
 
 // arena holds the results of a bucket, one after the other, each preceded by its length minus 1. What was handed out is

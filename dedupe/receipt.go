@@ -35,8 +35,19 @@ func (s State) String() string {
 // Final reports whether the job has ended in the receipt's generation.
 func (s State) Final() bool { return s >= Expired && s < states }
 
-// MaxResult bounds Receipt.Result, in bytes.
+// MaxResult bounds the result of a job that is done, in bytes.
 const MaxResult = 256
+
+// MaxProgress bounds what a job that is not done has kept of its steps, in bytes.
+const MaxProgress = job.MaxProgress
+
+// maxResult bounds Receipt.Result.
+func maxResult(s State) int {
+	if s == Done {
+		return MaxResult
+	}
+	return MaxProgress
+}
 
 // Receipt is the durable outcome of one job, or of its latest step. The zero Receipt says that nothing is known.
 type Receipt struct {
@@ -49,7 +60,10 @@ type Receipt struct {
 	KeyHash  uint64   // job.KeyHash of the record key
 	Digest   uint64   // job.DigestOf the payload
 	Code     job.Code // why the job failed, job.CodeNone when it did not
-	Result   []byte   // at most MaxResult bytes; nil when there is none
+
+	// Result is what a job that is done has set as such, at most MaxResult bytes; else what its attempts have kept of their
+	// steps (job.Message.Progress), at most MaxProgress bytes. Nil when there is none.
+	Result []byte
 }
 
 // rank places a receipt in the order of Join: compare hi, then lo. Receipts that know nothing have rank zero, all others more.
@@ -93,11 +107,30 @@ func (k rank) above(o rank) bool { return k.hi > o.hi || k.hi == o.hi && k.lo > 
 // next hop; started above step above retrying). Of equal ones it returns a, which must be the earlier in the log.
 // It is associative and idempotent, commutative for receipts that differ in that order, and never revives: what a makes
 // stale, Join(a, b) makes stale too (I17). Design, section 7, "Merging".
+//
+// What a job has kept of its steps accumulates, whichever receipt wins, until the job is done: of two states the later one
+// stays (job.ProgressOrder), of equal ones a's.
 func Join(a, b Receipt) Receipt {
+	w := a
 	if rankOf(b.State, b.Gen, b.Hop).above(rankOf(a.State, a.Gen, a.Hop)) {
-		return b
+		w = b
 	}
-	return a
+	if w.State != Done {
+		if w.Result = a.Result; further(b.Result, a.Result) {
+			w.Result = b.Result
+		}
+	}
+	return w
+}
+
+// further reports whether b is progress beyond a.
+func further(b, a []byte) bool {
+	if len(b) == 0 || len(a) == 0 {
+		return len(b) > 0
+	}
+	was, known := job.OrderOfProgress(a)
+	now, ok := job.OrderOfProgress(b)
+	return ok && (!known || now.After(was))
 }
 
 // Stale reports whether a record of the job with that generation and hop is to be settled without running, given r: the

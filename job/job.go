@@ -54,6 +54,10 @@ type Message struct {
 
 	Fence  int64 // the epoch of the owning task: compare only between jobs of one partition of one topic
 	Native any   // the record behind this job; reach it through As
+
+	// Emitted is what the attempt under way has emitted, see Emit; nil for nothing.
+	Emitted  *[]Emission
+	progress *progress // see Step and Checkpoint; nil while there is none
 }
 
 // IdempotencyKey is the stable name of this job's one effect: the same for every attempt, rerun and redrive. Send it to

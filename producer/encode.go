@@ -26,6 +26,9 @@ func (p *Producer) Encode(args job.Args, opts *job.Options) (*kgo.Record, Enqueu
 	if v := reflect.ValueOf(args); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return nil, nowhere("", ""), &JobError{Err: errors.New("the arguments are nil")}
 	}
+	if raw, ok := args.(Raw); ok {
+		return p.EncodeRaw(raw.Name, raw.Payload, raw.ContentType, opts)
+	}
 	kind := args.Kind()
 	codec := p.cfg.Codec
 	if c, ok := p.cfg.Codecs[kind]; ok {

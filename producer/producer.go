@@ -55,6 +55,16 @@ type Item struct {
 	Options *job.Options
 }
 
+// Raw stands for arguments that are encoded already, see EncodeRaw: no codec is asked.
+type Raw struct {
+	Name        string // of the kind
+	Payload     []byte
+	ContentType string
+}
+
+// Kind implements job.Args.
+func (r Raw) Kind() string { return r.Name }
+
 // New makes a producer. It opens no connection yet: the first job does. All faults of c come at once, each naming its
 // field.
 func New(c Config) (*Producer, error) {

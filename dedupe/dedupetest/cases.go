@@ -156,7 +156,11 @@ func caseResults(s dedupe.Store) error {
 	var all []dedupe.Receipt
 	for i, id := range p.jobs {
 		r := dedupe.Receipt{Identity: id, State: dedupe.Retrying, Hop: 1}
-		if n := i % (dedupe.MaxResult + 1); n > 0 {
+		n := i % (dedupe.MaxResult + 1)
+		if i%100 == 0 {
+			n = dedupe.MaxProgress - i/100
+		}
+		if n > 0 {
 			r.Result = bytes.Repeat([]byte{byte(i)}, n)
 		}
 		all = append(all, r)

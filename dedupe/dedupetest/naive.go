@@ -90,7 +90,24 @@ func (n *naive) get(id job.Identity) (best dedupe.Receipt, ok bool) {
 			best, ok = f.receipt, true
 		}
 	}
+	if best.State != dedupe.Done { // what was kept accumulates, whichever receipt wins
+		best.Result = nil
+		for _, f := range n.facts(id) {
+			if r := f.receipt.Result; best.Result == nil || slices.Compare(orderOf(r), orderOf(best.Result)) > 0 {
+				best.Result = r
+			}
+		}
+	}
 	return best, ok
+}
+
+// orderOf is what progress is compared by: its epoch, then its number. What is none stands below all.
+func orderOf(b []byte) []int64 {
+	o, ok := job.OrderOfProgress(b)
+	if !ok {
+		return nil
+	}
+	return []int64{o.Epoch, int64(o.Number)}
 }
 
 // last is the append time of the job's last receipt.

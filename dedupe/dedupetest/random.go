@@ -56,6 +56,9 @@ func receipts(least int) *rapid.Generator[[]dedupe.Receipt] {
 		if b := rapid.SliceOfN(rapid.Byte(), 0, 3).Draw(t, "result"); len(b) > 0 {
 			r.Result = b
 		}
+		if r.State != dedupe.Done && rapid.Bool().Draw(t, "progress") { // version, epoch, number, and something
+			r.Result = append([]byte{1, 0, 0, 0, 0, 0, 0, 0, rapid.Byte().Draw(t, "epoch"), rapid.ByteMax(3).Draw(t, "number")}, r.Result...)
+		}
 		return r
 	})
 	return rapid.SliceOfN(one, least, 4)

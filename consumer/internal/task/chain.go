@@ -39,7 +39,11 @@ func (m *Machine) mayFollow(e *Entry) bool {
 // is awaited of its job.
 func (m *Machine) plain(e *Entry) bool {
 	r := m.view(e.env.Identity)
-	return r.State == dedupe.StateNone || e.src.tier >= 0 && !r.Stale(e.env.Generation, e.env.Hop)
+	if r.State != dedupe.StateNone && (e.src.tier < 0 || r.Stale(e.env.Generation, e.env.Hop)) {
+		return false
+	}
+	e.env.Restore(r.Result)
+	return true
 }
 
 // links tells who is in the chain under way.

@@ -78,11 +78,13 @@ func (m *Machine) known(e *Entry) bool {
 	r := m.view(e.env.Identity)
 	switch {
 	case r.State == dedupe.StateNone:
+		e.env.Restore(nil)
 		return false
 	case e.src.tier < 0 && r.Gen == 0 && r.Digest != e.env.Digest:
 		m.file(e, dlq.Conflict, job.CodeConflict, fmt.Sprintf("job %s/%s was enqueued before with another payload", e.env.WireKind, e.env.ID))
 		return true
 	case !r.Stale(e.env.Generation, e.env.Hop):
+		e.env.Restore(r.Result)
 		return false
 	case r.State == dedupe.Done:
 		m.settle(e, EndDuplicate)
@@ -100,7 +102,7 @@ func (m *Machine) offer(e *Entry) {
 
 func (m *Machine) handOver(e *Entry) {
 	e.state, e.returned, e.chain = offered, false, 0
-	e.env.Fence, e.turn = m.epoch, m.turn
+	e.env.Fence, e.env.Emitted, e.turn = m.epoch, nil, m.turn
 	m.offered++
 	m.stats.Attempts++
 }

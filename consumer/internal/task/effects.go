@@ -16,6 +16,7 @@ const (
 	ToTier Dest = iota
 	ToDeadLetters
 	ToAudit
+	ToJobs // what the attempt emitted (job.Message.Emitted), all of it
 )
 
 // Write is a record that must be acked before its entry is settled. The machine keeps it until then; the shard answers
@@ -31,7 +32,7 @@ type Write struct {
 	Attempts    int // burnt, this one included
 	First, Last time.Time
 	Truncated   bool   // ToDeadLetters: without the payload, which was refused for its size
-	Problem     string // why it was refused last; the shard's to set
+	Problem     string // why it was refused last, ToJobs: or cannot be sent at all; the shard's to set
 	Action      string
 
 	receipt dedupe.Receipt
@@ -49,6 +50,7 @@ type Segment struct {
 	Receipts  []dedupe.Receipt
 	Frontiers []dedupe.Frontier
 
+	keeps   []*Keep
 	limit   uint64 // everything settled up to here is in
 	sources []sourceFrontier
 	retryAt int64
@@ -79,6 +81,7 @@ type Effects struct {
 	Writes  []*Write // produce, answer with Written
 	Segment *Segment // produce to the log, answer with SegmentAcked
 	Late    *Segment // outcomes of a task that is gone: produce, no answer
+	Kept    []*Keep  // give each its Answer
 	Commit  []Offset // commit as the group's offsets
 	Pause   []string // topics whose partition is to be paused
 	Resume  []string // topics whose partition is to be resumed
@@ -92,6 +95,7 @@ type Effects struct {
 func (f *Effects) Reset() {
 	clear(f.Run)
 	clear(f.Writes)
-	*f = Effects{Start: f.Start[:0], Run: f.Run[:0], Writes: f.Writes[:0], Commit: f.Commit[:0],
+	clear(f.Kept)
+	*f = Effects{Start: f.Start[:0], Run: f.Run[:0], Writes: f.Writes[:0], Kept: f.Kept[:0], Commit: f.Commit[:0],
 		Pause: f.Pause[:0], Resume: f.Resume[:0], Notes: f.Notes[:0], Rewound: f.Rewound[:0]}
 }

@@ -32,6 +32,7 @@ func (x *flight) landWrite() {
 		w.append(w.topic(x.write.Topic), env.Key, env.Payload, job.CopyHeaders(nil, &env, &x.write.Stamp))
 	case ToDeadLetters:
 		w.letters = append(w.letters, &letter{&env, x.write.Disposition, x.write.Code, x.write.Attempts, x.write.Truncated})
+	case ToJobs:
 	default:
 		w.audits[env.Identity] = x.write.Action
 	}
@@ -51,6 +52,9 @@ func (x *flight) answer() {
 		if !x.write.silent {
 			p.learn(x.write.receipt)
 		}
+	}
+	if x.write.Dest == ToJobs && x.res != Refused {
+		delete(p.emits, x.write.Entry.env.Identity)
 	}
 	if x.res == TooLarge { // ends here, or its letter follows
 		delete(p.active, x.write.Entry)

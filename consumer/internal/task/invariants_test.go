@@ -23,6 +23,9 @@ func (p *proc) checkRun(e *Entry) {
 			w.fail("I6: %s runs %s, which is stale by %+v", p.name, p.title(e), f)
 		}
 	}
+	if n := progressOf(e); w.member == p && n < w.kept[env.Identity] {
+		w.fail("KEPT: %s runs %s with progress %d, %d was durable", p.name, p.title(e), n, w.kept[env.Identity])
+	}
 	src := w.topic(env.Topic)
 	if repeats(e) {
 		p.checkRepeat(e)
@@ -55,7 +58,7 @@ func (p *proc) checkRun(e *Entry) {
 
 // repeats reports whether a success of the entry leaves no receipt.
 func repeats(e *Entry) bool {
-	return e.env.Topic == "main" && e.Kind != nil && e.Kind.Policy.Guarantee == job.AtLeastOnce
+	return e.env.Topic == "main" && e.Kind != nil && e.Kind.Policy.Guarantee == job.AtLeastOnce && e.env.Progress() == nil
 }
 
 // checkRepeat: what leaves no receipt runs once in a process all the same, and not far past the frontier that the log holds.
@@ -99,6 +102,10 @@ func (p *proc) checkSegment(s *Segment) {
 		case dedupe.Dead:
 			if w.letterOf(r.Identity, r.Gen, false) == nil {
 				w.fail("I4: %s is settled as dead, but no letter was filed", w.name(r.Identity))
+			}
+		case dedupe.Done:
+			if p.emits[r.Identity] {
+				w.fail("I4: %s is done, but what it emitted is not acked", w.name(r.Identity))
 			}
 		case dedupe.Discarded, dedupe.Expired:
 			if w.audits[r.Identity] == "" {
@@ -199,7 +206,7 @@ func (w *world) checkAlive(f *fold) {
 // ended reports whether a job needs nothing more: its receipt says so, or there is none since its success leaves none.
 func (w *world) ended(id job.Identity, f *fold) bool {
 	e := f.facts[id]
-	return e.final() || e.state == 0 && slices.ContainsFunc(w.main().ghost, func(g *job.Envelope) bool { return g.Identity == id && w.done[g.Offset] })
+	return e.final() || (e.state == 0 || e.state == dedupe.Step) && slices.ContainsFunc(w.main().ghost, func(g *job.Envelope) bool { return g.Identity == id && w.done[g.Offset] })
 }
 
 // checkProc is I8 and I13.
@@ -246,4 +253,12 @@ func (w *world) checkProc(p *proc) {
 			w.fail("I13: the store of %s says %+v of %s, the log %+v", p.name, factOf(&r), w.name(id), want)
 		}
 	}
+}
+
+// progressOf is how often the job has kept progress, as its attempt is told.
+func progressOf(e *Entry) (n int) {
+	if _, err := e.env.Resume(&n); err != nil {
+		return -1
+	}
+	return n
 }

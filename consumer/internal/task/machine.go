@@ -90,7 +90,8 @@ type Machine struct {
 	refused  int      // of those: refused at least once
 	again    []*Write // of those: waiting to be tried again
 	seq      uint64
-	pending  []dedupe.Receipt // settled since the last segment
+	pending  []dedupe.Receipt // settled, or kept, since the last segment
+	keeps    []*Keep          // of those, the kept
 	usual    int              // receipts in the last segment
 	overlay  map[job.Identity]dedupe.Receipt
 	inFlight map[job.Identity]dedupe.Receipt // of the segment on the way
@@ -278,6 +279,7 @@ func (m *Machine) drained() {
 // letGo ends the machine's life; what it holds is the next owner's.
 func (m *Machine) letGo() {
 	m.phase = gone
+	m.letKeepsGo()
 	m.cfg.Tally.released(m.stats.Held)
 }
 

@@ -35,6 +35,7 @@ type proc struct {
 	known  map[job.Identity]fact // settled in this process
 	done   map[int64]bool        // and what succeeded in it without a receipt
 	active map[*Entry]bool       // offered or writing
+	emits  map[job.Identity]bool // succeeded, what they emitted is not acked
 	last   map[string]int64      // offset of the last start of a key
 	lease  bool
 	obeyed bool // an operator's order on the job topic
@@ -55,7 +56,7 @@ func (w *world) assign(name string, tiers ...string) *proc {
 	}
 	w.seq++
 	p := &proc{w: w, name: name, seq: w.seq, fetch: map[string]int64{}, started: map[string]bool{}, paused: map[string]bool{}, want: map[string]int64{},
-		known: map[job.Identity]fact{}, done: map[int64]bool{}, active: map[*Entry]bool{}, behind: map[*Entry][]*Entry{}, last: map[string]int64{}, lease: true}
+		known: map[job.Identity]fact{}, done: map[int64]bool{}, active: map[*Entry]bool{}, emits: map[job.Identity]bool{}, behind: map[*Entry][]*Entry{}, last: map[string]int64{}, lease: true}
 	var known []dedupe.TopicID
 	for _, t := range w.topics {
 		known = append(known, t.id)
@@ -129,6 +130,9 @@ func (p *proc) carry() {
 	}
 	if f.Late != nil {
 		p.sendSegment(f.Late, true)
+	}
+	for _, k := range f.Kept {
+		k.Done()
 	}
 	for _, o := range f.Commit {
 		p.want[o.Topic] = o.At
@@ -230,6 +234,9 @@ func describe(p *proc, x *Write) string {
 		}
 		return s
 	}
+	if x.Dest == ToJobs {
+		return fmt.Sprintf("%d jobs emitted by %s", len(*x.Entry.env.Emitted), p.title(x.Entry))
+	}
 	return fmt.Sprintf("audit %s of %s", x.Action, p.title(x.Entry))
 }
 
@@ -325,12 +332,14 @@ func (p *proc) end(es []*Entry, o job.Outcome) {
 		}
 	}()
 	for _, e := range es {
-		e.Outcome = o
+		if e.Outcome = o; o.Verdict == job.VerdictDone && e.env.Emitted != nil {
+			p.emits[e.env.Identity] = true
+		}
 		p.pool = slices.DeleteFunc(p.pool, func(x *Entry) bool { return x == e })
 		delete(p.active, e)
 		if o.Verdict == job.VerdictDone && repeats(e) {
 			p.w.done[e.env.Offset], p.done[e.env.Offset] = true, true
-		} else if o.Verdict == job.VerdictDone && !p.gone {
+		} else if o.Verdict == job.VerdictDone && !p.gone && e.env.Emitted == nil {
 			p.learn(dedupe.Receipt{Identity: e.env.Identity, State: dedupe.Done, Gen: e.env.Generation, Digest: e.env.Digest})
 		}
 	}

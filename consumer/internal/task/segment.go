@@ -65,6 +65,8 @@ func (m *Machine) flush() {
 	}
 	m.dirty = false
 	seg.Receipts, m.pending, m.usual = m.pending, nil, len(m.pending)
+	seg.keeps, m.keeps = m.keeps, nil
+	m.stamp(seg.Receipts)
 	m.overlay, m.inFlight = m.inFlight, m.overlay
 	m.segment = seg
 	m.Out.Segment = seg
@@ -127,6 +129,7 @@ func (m *Machine) gapRead() {
 	// A later owner: our receipts in that segment count, its frontiers are void. Own again, then claim them anew.
 	m.note("%s/%d: another instance took the task over at epoch %d while this one (epoch %d) still held it: owning again",
 		m.cfg.Topic, m.cfg.Partition, m.cfg.Store.Position().Epoch, m.epoch)
+	seg := m.segment
 	m.segment = nil
 	clear(m.inFlight)
 	m.dirty = true
@@ -135,6 +138,7 @@ func (m *Machine) gapRead() {
 		m.Out.Drained = true
 		return
 	}
+	m.keepAgain(seg)
 	m.ownAgain()
 }
 
@@ -142,6 +146,7 @@ func (m *Machine) gapRead() {
 func (m *Machine) durable() {
 	seg := m.segment
 	m.segment = nil
+	m.kept(seg)
 	m.claimed = m.now
 	clear(m.inFlight)
 	for _, f := range seg.sources {
@@ -158,6 +163,7 @@ func (m *Machine) durable() {
 		m.flush()
 	} else {
 		m.flushEarly()
+		m.flushKept()
 	}
 	m.balance()
 	m.drained()

@@ -40,17 +40,14 @@ func (m *Machine) outcome(e *Entry) {
 	o := &e.Outcome
 	if m.phase == gone { // only what is true whoever owns the task
 		e.state = held
-		if !e.returned && o.Verdict == job.VerdictDone && e.recorded() {
+		if !e.returned && o.Verdict == job.VerdictDone && e.recorded() && e.env.Emitted == nil {
 			m.pending = append(m.pending, m.receipt(e, dedupe.Done, 0, e.env.Attempt, job.CodeNone))
 		}
 		return
 	}
 	switch o.Verdict {
 	case job.VerdictDone:
-		if e.recorded() {
-			m.record(m.receipt(e, dedupe.Done, 0, e.env.Attempt, job.CodeNone))
-		}
-		m.settle(e, EndDone)
+		m.succeed(e)
 	case job.VerdictRetry:
 		m.retry(e)
 	case job.VerdictSnooze:
@@ -72,6 +69,19 @@ func (m *Machine) outcome(e *Entry) {
 			m.parked = append(m.parked, e)
 		}
 	}
+}
+
+// succeed settles a job that is done: at once, or when what it emitted is acked.
+func (m *Machine) succeed(e *Entry) {
+	done := m.receipt(e, dedupe.Done, 0, e.env.Attempt, job.CodeNone)
+	if e.env.Emitted != nil {
+		m.send(&Write{Entry: e, Dest: ToJobs, receipt: done, silent: !e.recorded(), end: EndDone})
+		return
+	}
+	if e.recorded() {
+		m.record(done)
+	}
+	m.settle(e, EndDone)
 }
 
 // retry sends a failed job to a tier, or to the dead letters when its plan is used up.
@@ -172,6 +182,7 @@ type WriteResult uint8
 const (
 	Acked    WriteResult = iota
 	TooLarge             // refused for its size by the client or the broker
+	Invalid              // ToJobs: no record at all
 	Refused              // anything else: it is tried again until it is acked or the task is lost
 )
 
@@ -198,6 +209,12 @@ func (m *Machine) Written(w *Write, res WriteResult, now int64) {
 		m.forget(w)
 		text := "the copy is too large for " + w.Topic + ": raise its max.message.bytes; last failure: " + w.Stamp.Text
 		m.fileBurnt(e, dlq.TooLarge, job.CodeTooLarge, text, w.Stamp.Attempts)
+	case res == TooLarge && w.Dest == ToJobs: // nor would it be taken if the attempt were repeated
+		m.forget(w)
+		m.fileBurnt(e, dlq.TooLarge, job.CodeTooLarge, w.Problem, e.env.Attempt)
+	case res == Invalid:
+		m.forget(w)
+		m.fileBurnt(e, dlq.Explicit, job.CodeDead, w.Problem, e.env.Attempt)
 	case res == TooLarge && w.Dest == ToDeadLetters && !w.Truncated:
 		w.Truncated = true
 		m.Out.Writes = append(m.Out.Writes, w)
@@ -240,11 +257,18 @@ func (m *Machine) forget(w *Write) {
 }
 
 func (m *Machine) receipt(e *Entry, s dedupe.State, hop uint32, burnt int, code job.Code) dedupe.Receipt {
-	env := &e.env
-	r := dedupe.Receipt{Identity: env.Identity, Gen: env.Generation, Hop: hop, State: s, Attempt: uint32(max(burnt, 0)),
-		Origin: env.Origin.Offset, Digest: env.Digest, Code: code}
-	if env.Key != nil {
-		r.KeyHash = job.KeyHash(env.Key)
+	r := receiptOf(&e.env.Message, s, hop, burnt, code)
+	if s == dedupe.Retrying || s == dedupe.Dead { // a redrive goes on where the job ended
+		r.Result = e.env.Progress()
+	}
+	return r
+}
+
+func receiptOf(msg *job.Message, s dedupe.State, hop uint32, burnt int, code job.Code) dedupe.Receipt {
+	r := dedupe.Receipt{Identity: msg.Identity, Gen: msg.Generation, Hop: hop, State: s, Attempt: uint32(max(burnt, 0)),
+		Origin: msg.Origin.Offset, Digest: msg.Digest, Code: code}
+	if msg.Key != nil {
+		r.KeyHash = job.KeyHash(msg.Key)
 	}
 	return r
 }

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -121,6 +122,7 @@ func (s *sim) procSteps(p *proc, add func(int, string, func())) {
 	}
 	if len(p.pool) > 0 {
 		add(50, "input outcomes", func() { s.endSome(p) })
+		add(8, "input progress", func() { s.keepSome(p) })
 	}
 	add(6, "input tick", func() { p.tick(false) })
 	add(6, "tick", func() { p.tick(true) })
@@ -242,5 +244,36 @@ func (s *sim) endSome(p *proc) {
 	case 9:
 		es = slices.Clone(p.pool)
 	}
+	if e := es[0]; len(es) == 1 && o.Verdict == job.VerdictDone && !repeats(e) && s.one(6) {
+		s.count["emit"]++
+		_, _ = e.env.EmitRaw("free", []byte("x"), "", nil)
+	}
 	p.end(es, o)
+}
+
+// keepSome has an attempt make progress. What an owner in force is told to be durable must not be lost; a zombie may be told
+// so too, but its word can come after another has settled the job's next hop.
+func (s *sim) keepSome(p *proc) {
+	e := p.pool[s.pick(len(p.pool))]
+	n := progressOf(e) + 1
+	if repeats(e) && (p.done[e.env.Offset] || s.done[e.env.Offset]) {
+		return // a rerun of a first success that left no receipt: its history says that it is done
+	}
+	_ = e.env.Checkpoint(job.WithKeeper(context.Background(), keeps(func(state []byte) {
+		p.m.Keep(&Keep{Receipt: Progress(e.Message(), state), Answer: func(durable bool) {
+			if durable && s.member == p && p.m.phase != gone {
+				s.kept[e.env.Identity] = max(s.kept[e.env.Identity], n)
+			}
+		}}, s.now)
+		p.carry()
+	})), n)
+}
+
+// keeps is a job.Keeper that does not wait.
+type keeps func(state []byte)
+
+// Keep implements job.Keeper.
+func (f keeps) Keep(_ context.Context, _ *job.Message, state []byte) error {
+	f(state)
+	return nil
 }

@@ -158,7 +158,7 @@ func TestSimulation(t *testing.T) {
 		}
 	}
 	for _, must := range []string{"produce", "rewind", "lose offsets", "redrive", "orphan lands", "crash", "zombie", "zombie notices", "revoke", "drain takes too long",
-		"lease ends", "tier comes later", "log refused", "log ack lost", "input write refused", "input write ack lost", "commit"} {
+		"lease ends", "tier comes later", "log refused", "log ack lost", "input write refused", "input write ack lost", "commit", "input progress", "emit"} {
 		if count[must] == 0 {
 			t.Errorf("no history had the step %q", must)
 		}

@@ -36,6 +36,7 @@ type world struct {
 	committed map[string]place
 	letters   []*letter
 	audits    map[job.Identity]string
+	kept      map[job.Identity]int // how often a job has made progress durable, as owners in force were told
 	procs     []*proc
 	member    *proc
 	orphans   []*flight // of processes that are gone: they land late or never
@@ -81,7 +82,7 @@ type letter struct {
 var day0 = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func newWorld() *world {
-	w := &world{now: day0.UnixNano() + 345_678, committed: map[string]place{}, audits: map[job.Identity]string{}, names: map[job.Identity]string{},
+	w := &world{now: day0.UnixNano() + 345_678, committed: map[string]place{}, audits: map[job.Identity]string{}, kept: map[job.Identity]int{}, names: map[job.Identity]string{},
 		redriven: map[job.Identity]uint32{}, done: map[int64]bool{}, part: 1000, keep: 10 * time.Minute, trace: func(string, ...any) {}}
 	delays := []time.Duration{10 * time.Second, 2 * time.Minute}
 	plan, err := retrytopics.NewPlan(delays)
@@ -237,7 +238,7 @@ func factOf(r *dedupe.Receipt) fact { return fact{r.State, r.Gen, r.Hop, r.Diges
 
 func (a fact) final() bool { return a.state >= dedupe.Expired }
 
-// join: the maximum of (done, generation, final: dead above discarded and expired, next hop, started above retrying).
+// join: the maximum of (done, generation, final: dead above discarded and expired, next hop, step above retrying).
 func (a fact) join(b fact) fact {
 	flag := func(b bool) int {
 		if b {
@@ -255,7 +256,7 @@ func (a fact) join(b fact) fact {
 		return 0
 	}
 	c := cmp.Or(flag(b.state != 0)-flag(a.state != 0), flag(b.state == dedupe.Done)-flag(a.state == dedupe.Done), cmp.Compare(b.gen, a.gen),
-		end(b)-end(a), cmp.Compare(b.hop, a.hop))
+		end(b)-end(a), cmp.Compare(b.hop, a.hop), flag(b.state == dedupe.Step)-flag(a.state == dedupe.Step))
 	if c > 0 {
 		return b
 	}

@@ -1,0 +1,85 @@
+package task
+
+import (
+	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/job"
+)
+
+// Keep is progress that an attempt wants durable before it goes on: a step's result, or a checkpoint.
+type Keep struct {
+	Receipt dedupe.Receipt
+	// Answer is called once, by the shard. Not durable means that the task is not held any more: what was kept may still
+	// become durable, since it is true whoever owns the task.
+	Answer func(durable bool)
+
+	durable bool
+}
+
+// Done gives the answer.
+func (k *Keep) Done() { k.Answer(k.durable) }
+
+// Progress is the receipt of what an attempt has kept so far, all of it. Any goroutine may ask that may read the message.
+func Progress(msg *job.Message, state []byte) dedupe.Receipt {
+	r := receiptOf(msg, dedupe.Step, msg.Hop, msg.Attempt-1, job.CodeNone)
+	r.Result = state
+	return r
+}
+
+// Keep has progress written with the next segment, which it does not let wait for the tick: a handler waits. Those that come
+// while a segment is on the way go together in the next.
+func (m *Machine) Keep(k *Keep, now int64) {
+	m.now = now
+	if m.phase == gone {
+		m.Out.Kept = append(m.Out.Kept, k)
+		return
+	}
+	m.record(k.Receipt)
+	m.keeps = append(m.keeps, k)
+	m.flushKept()
+	m.balance()
+}
+
+func (m *Machine) flushKept() {
+	if len(m.keeps) > 0 {
+		m.flush()
+	}
+}
+
+// kept answers what a segment has made durable.
+func (m *Machine) kept(seg *Segment) {
+	for _, k := range seg.keeps {
+		k.durable = true
+	}
+	m.Out.Kept = append(m.Out.Kept, seg.keeps...)
+	seg.keeps = nil
+}
+
+// letKeepsGo answers what waits when the task is let go.
+func (m *Machine) letKeepsGo() {
+	if m.segment != nil {
+		m.Out.Kept = append(m.Out.Kept, m.segment.keeps...)
+		m.segment.keeps = nil
+	}
+	m.Out.Kept = append(m.Out.Kept, m.keeps...)
+	m.keeps = nil
+}
+
+// stamp marks what the receipts of a segment carry of their jobs' progress as this owner's: it stands above what a
+// predecessor still makes durable.
+func (m *Machine) stamp(receipts []dedupe.Receipt) {
+	for i := range receipts {
+		if r := &receipts[i]; len(r.Result) > 0 && r.State != dedupe.Done {
+			r.Result = job.StampProgress(r.Result, m.epoch)
+		}
+	}
+}
+
+// keepAgain has what a segment kept written again, under the epoch to come: what the owner between has kept of a job must
+// not stand above what this one was told to be durable.
+func (m *Machine) keepAgain(seg *Segment) {
+	for _, k := range seg.keeps {
+		m.record(k.Receipt)
+	}
+	m.keeps = append(seg.keeps, m.keeps...)
+	seg.keeps = nil
+}

@@ -1,0 +1,45 @@
+package consumer
+
+import (
+	"context"
+
+	"github.com/waybill-dev/waybill/consumer/internal/task"
+	"github.com/waybill-dev/waybill/job"
+)
+
+// keeper makes progress of a handle's attempts durable: it waits while the shard has it written to the receipt log.
+type keeper struct{ h *handle }
+
+func (k keeper) Keep(ctx context.Context, m *job.Message, state []byte) error {
+	h := k.h.of(m)
+	if h == nil { // let go
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	answer := make(chan bool, 1)
+	keep := &task.Keep{Receipt: task.Progress(m, state), Answer: func(durable bool) { answer <- durable }}
+	h.shard.post(h, func(m *task.Machine, now int64) { m.Keep(keep, now) })
+	select {
+	case durable := <-answer:
+		if durable {
+			return nil
+		}
+	case <-h.shard.end:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	<-ctx.Done() // whoever lets a task go cancels its attempts, and a deadline they have too: it is no failure of the job
+	return ctx.Err()
+}
+
+// of is the handle that a job of a batch belongs to: a batch runs under the context of its first.
+func (h *handle) of(m *job.Message) *handle {
+	c := h.shard.c
+	key := taskKey{c.primaryOf(m.Topic), m.Partition}
+	if key == h.key {
+		return h
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.handles[key]
+}
