@@ -103,7 +103,9 @@ type Config struct {
 	Window time.Duration
 	// KeepUnknown is how long a job of an unknown kind or version waits for an instance that knows it. Defaults to 24 h.
 	KeepUnknown time.Duration
-	// Memory is the budget of unfinished jobs, in bytes of the whole instance. Defaults to 256 MiB.
+	// Memory is the budget of unfinished jobs, in bytes of the whole instance. What lives of a payload counts twice, since
+	// Go's collector lets as much garbage gather beside it (GOGC=100). A process takes at most 256 MiB more, beside what the
+	// handlers take. Defaults to 256 MiB.
 	Memory int
 	// MaxBatch is how large one compressed batch of a producer may become in memory, in bytes, its records included. A larger
 	// one is not opened but filed as one dead letter. Defaults to a quarter of Memory, at least 8 MiB.

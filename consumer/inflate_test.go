@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -81,5 +82,93 @@ func TestInflaterBudget(t *testing.T) {
 			t.Fatalf("polled, but with no task: %v", err)
 		}
 		done()
+	}
+}
+
+// While batches become many times their size less is open at once: the tasks' own budgets, of which a pause comes too late
+// for what one fetch brings.
+func TestInflaterIsCareful(t *testing.T) {
+	one := len(records(1, 1<<20-8)) + recordWorth
+	f, err := newInflater(4<<20, 20*one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.careful(4 * one)
+	w, _ := zstd.NewWriter(nil)
+	flat, packed := make([]byte, 1<<20-8), w.EncodeAll(records(1, 1<<20-8), nil)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(flat)
+	flat = w.EncodeAll(append(binary.AppendVarint(nil, int64(len(flat))), flat...), nil)
+	opens := func(batch []byte) (n int) {
+		for ; n < 100; n++ {
+			if _, err := f.Decompress(batch, kgo.CodecZstd); errors.Is(err, errOpened) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.polled()()
+		return n
+	}
+	if n := opens(flat); n != 20 {
+		t.Errorf("%d batches that do not inflate are open at once, want 20", n)
+	}
+	if n := opens(packed); n > 5 || n < 4 {
+		t.Errorf("%d batches that inflate are open at once, want 4 or the one more that told", n)
+	}
+	if n := opens(packed); n != 4 {
+		t.Errorf("%d batches that inflate are open at once, want 4", n)
+	}
+	if at := f.times(); at < 100 {
+		t.Errorf("batches of zeros become %d times their size", at)
+	}
+	rounds := 0
+	for ; opens(flat) != 20; rounds++ {
+		if rounds > 200 {
+			t.Fatal("what does not inflate is never trusted again")
+		}
+	}
+	if rounds == 0 {
+		t.Error("one fetch of others proves little")
+	}
+}
+
+func TestFetchFit(t *testing.T) {
+	f := &fetchFit{all: 50 << 20, part: 1 << 20, now: 1 << 20}
+	for i, c := range []struct {
+		times int64
+		part  int32
+		news  bool
+	}{
+		{0, 1 << 20, false}, {inflates, 1 << 20, false}, {2 * inflates, 1 << 19, true}, {2*inflates - 1, 1 << 19, false}, // a little more
+		{1000, leastFetch, true}, {5000, leastFetch, false}, {1, 1 << 20, true},
+	} {
+		if part, news := f.follow(c.times); part != c.part || news != c.news {
+			t.Errorf("step %d: %d times: %d, %v, want %d, %v", i, c.times, part, news, c.part, c.news)
+		}
+	}
+	small := &fetchFit{part: 1 << 10, now: 1 << 10}
+	if part, news := small.follow(1000); part != 1<<10 || news {
+		t.Errorf("a client that fetches little: %d, %v", part, news)
+	}
+}
+
+// A large record that waits must not keep the fetch it came in.
+func TestDetached(t *testing.T) {
+	fetch := make([]byte, 1<<20)
+	key, value, header := fetch[:10:10], fetch[10:10+detachFrom:10+detachFrom], fetch[1<<19:1<<19+5:1<<19+5]
+	r := &kgo.Record{Key: key, Value: value, Headers: []kgo.RecordHeader{{Key: "h", Value: header}, {Key: "nil"}}, Topic: "t", Partition: 3, Offset: 9}
+	d := detached(r)
+	if d == r || &d.Value[0] == &value[0] || &d.Key[0] == &key[0] || &d.Headers[0].Value[0] == &header[0] {
+		t.Error("the copy shares memory with the fetch")
+	}
+	if !bytes.Equal(d.Value, value) || !bytes.Equal(d.Key, key) || !bytes.Equal(d.Headers[0].Value, header) || d.Headers[1].Value != nil ||
+		d.Topic != "t" || d.Partition != 3 || d.Offset != 9 {
+		t.Errorf("the copy differs: %+v", d)
+	}
+	if small := (&kgo.Record{Value: fetch[:detachFrom-1]}); detached(small) != small {
+		t.Error("a small record is copied")
+	}
+	if d := detached(&kgo.Record{Value: fetch[:detachFrom]}); d.Key != nil {
+		t.Error("no key became an empty one")
 	}
 }

@@ -42,16 +42,21 @@ func (p *poller) run(ctx context.Context) {
 	defer p.finish()
 	backoff := time.NewTimer(0)
 	defer backoff.Stop()
+	fit := newFetchFit(p.c.group)
 	for ctx.Err() == nil {
 		turn := p.begin(ctx)
 		p.c.ease.wait(turn)
 		fetches := p.c.group.PollFetches(turn)
 		got := p.dispatch(fetches, p.c.inflater.polled())
+		if part, changed := fit.follow(p.c.inflater.times()); changed {
+			p.c.group.UpdateFetchMaxBytes(fit.all, part)
+		}
 		p.turn()
 		if errs := p.errors(fetches); errs && !got { // a fatal partition error comes back at once, each time
 			backoff.Reset(100 * time.Millisecond)
 			select {
 			case <-backoff.C:
+			case <-p.c.inflater.room:
 			case <-ctx.Done():
 			}
 		}
@@ -173,6 +178,7 @@ const admitted = 512
 func (s *shard) admit(m *task.Machine, topic string, in []*kgo.Record, now int64) {
 	for some := range slices.Chunk(in, admitted) {
 		for _, r := range some {
+			r = detached(r)
 			s.records = append(s.records, task.Record{Offset: r.Offset, Time: r.Timestamp, Key: r.Key, Value: r.Value, Headers: jobHeaders(r.Headers), Native: (*native)(r)})
 		}
 		m.Records(topic, s.records, now)

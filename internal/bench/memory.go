@@ -34,12 +34,15 @@ type memoryParams struct {
 	Seconds float64       `json:"seconds"`
 	Takes   time.Duration `json:"takes"` // one attempt
 	Budget  int           `json:"budget"`
+	Heap    string        `json:"heap"` // file for a heap profile at the peak, empty for none
 }
 
 // peak is what one round saw.
 type peak struct {
-	HWM  int64 `json:"hwm"` // bytes
-	Jobs int64 `json:"jobs"`
+	HWM   int64 `json:"hwm"` // bytes
+	Live  int64 `json:"live"`
+	Fresh int64 `json:"fresh"`
+	Jobs  int64 `json:"jobs"`
 }
 
 func runMemory(ctx context.Context, e *env) error {
@@ -65,7 +68,7 @@ func runMemory(ctx context.Context, e *env) error {
 		}
 		var rounds []peak
 		for i := range e.Rounds {
-			p := memoryParams{Topic: topic, Group: e.name(v.row), Seconds: e.Seconds, Takes: v.takes, Budget: budget}
+			p := memoryParams{Topic: topic, Group: e.name(v.row), Seconds: e.Seconds, Takes: v.takes, Budget: budget, Heap: e.profile("heap")}
 			var m peak
 			if err := e.side(ctx, "memory", p, &m); err != nil {
 				return err
@@ -80,6 +83,8 @@ func runMemory(ctx context.Context, e *env) error {
 		r.Seconds = e.Seconds
 		r.addSpread("over_budget_mib", each(rounds, func(m peak) float64 { return max(0, mib(m.HWM)-mib(int64(budget))) }))
 		r.addSpread("peak_mib", each(rounds, func(m peak) float64 { return mib(m.HWM) }))
+		r.addSpread("live_mib", each(rounds, func(m peak) float64 { return mib(m.Live) }))
+		r.addSpread("heap_mib", each(rounds, func(m peak) float64 { return mib(m.Fresh) }))
 		r.add("budget_mib", mib(int64(budget)))
 		r.add("backlog_mib", mib(int64(v.load.Jobs*max(v.load.ValueBytes, valueBytes))))
 		r.addSpread("rate", each(rounds, func(m peak) float64 { return float64(m.Jobs) / e.Seconds }))
@@ -102,6 +107,9 @@ func memorySide(ctx context.Context, s *side) (any, error) {
 		return nil, err
 	}
 	var n atomic.Int64
+	seen, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	heap := watchHeap(seen, p.Heap)
 	began := make(chan struct{})
 	mux := processor.NewMux()
 	processor.Register(mux, processor.Kind[blob]{Codec: job.Bytes, Handle: func(ctx context.Context, _ *job.Job[blob]) error {
@@ -120,11 +128,13 @@ func memorySide(ctx context.Context, s *side) (any, error) {
 		sleep(ctx, time.Duration(p.Seconds*float64(time.Second)))
 		return ctx.Err()
 	})
-	if err != nil {
+	unwatch()
+	<-heap.done
+	if err := errors.Join(err, heap.err); err != nil {
 		return nil, err
 	}
 	hwm, err := highWater()
-	return peak{HWM: hwm, Jobs: n.Load()}, err
+	return peak{HWM: hwm, Live: int64(heap.live), Fresh: int64(heap.fresh), Jobs: n.Load()}, err
 }
 
 // highWater is the most memory this process ever had.

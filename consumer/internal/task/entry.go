@@ -87,12 +87,17 @@ func (e *Entry) recorded() bool {
 // overhead is what an entry costs in memory beside its key, value and headers.
 const overhead = 640
 
+// headroom is how much memory a byte that lives takes: Go's collector, unless told otherwise (GOGC=100), lets as much
+// garbage gather as it found alive. A budget that did not count this would be passed twice over.
+const headroom = 2
+
+// sizeOf is what a record takes of the budget.
 func sizeOf(r *Record) int {
-	n := overhead + len(r.Key) + len(r.Value)
+	n := len(r.Key) + len(r.Value)
 	for i := range r.Headers {
-		n += 40 + len(r.Headers[i].Key) + len(r.Headers[i].Value)
+		n += len(r.Headers[i].Key) + len(r.Headers[i].Value)
 	}
-	return n
+	return overhead + 40*len(r.Headers) + headroom*n
 }
 
 // Record is one fetched record as the poller hands it over. Headers are aliased.

@@ -98,11 +98,11 @@ func TestFloors(t *testing.T) {
 	const limit = 48_000 // floors of 12,000 for the job topic and 6,000 for each of two tiers, and 24,000 to share
 	r := newRig(t, small(Limits{Records: 100, Bytes: limit, Tier: 100, Ahead: 100}))
 	m := msg("free", "slow", "")
-	m.Payload = make([]byte, 9_000)
+	m.Payload = make([]byte, 4_500) // each byte counts twice, for the collector
 	r.give(m)
 	r.end("free/slow", failure)
 	r.p.settleDown()
-	m.ID, m.Payload = "large", make([]byte, 40_000)
+	m.ID, m.Payload = "large", make([]byte, 20_000)
 	r.give(m)
 	r.said("pause main (backpressure)", "pause retry.10s (backpressure,not_due)") // above the floor of a tier, and nothing is left to share
 	equal(t, "retry.2m paused", r.p.paused["retry.2m"], false)
