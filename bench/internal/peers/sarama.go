@@ -10,7 +10,7 @@ import (
 
 var saramaGroup = Peer{
 	ID: "sarama", Name: "sarama, consumer group", Modules: []string{"github.com/IBM/sarama"},
-	Settings:    "MarkMessage after each message, commits every second (its default); Version 3.6, since its default is older than the broker takes",
+	Settings:    "MarkMessage after each message, commits every second (its default); Version 3.6 instead of its older default",
 	Concurrency: "one a partition",
 	Lacks:       "a client, no framework: no retries, delays, dead letters or dedupe; a slow job holds its whole partition",
 	Run:         runSarama,
