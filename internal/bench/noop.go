@@ -9,7 +9,7 @@ import (
 var noopCase = Case{
 	Name:     "noop",
 	Measures: "how fast a backlog of jobs with order by key is worked through when a job costs nothing, beside a raw loop",
-	Rows:     []string{"at_least_once", "effectively_once", "json"},
+	Rows:     []string{"at_least_once", "effectively_once", "json", "metrics"},
 	jobs:     3_000_000,
 	run:      runNoop,
 }
@@ -42,6 +42,9 @@ func runNoop(ctx context.Context, e *env) error {
 		if err := e.Report(r); err != nil {
 			return err
 		}
+	}
+	if e.wants("metrics") {
+		return runMetrics(ctx, e)
 	}
 	return nil
 }

@@ -25,6 +25,8 @@ type passParams struct {
 	Seconds float64    `json:"seconds"`
 	JSON    bool       `json:"json"`
 	Policy  job.Policy `json:"policy"` // of the kind; Waybill's side only
+	// Metrics lets the instance count into a registry that is scraped; Waybill's side only.
+	Metrics bool `json:"metrics"`
 	// Steady leaves out what it costs to begin: clock, processor time and jobs count from the moment when every partition
 	// that has records has delivered one.
 	Steady bool `json:"steady"`
@@ -200,7 +202,13 @@ func waybillPasses(ctx context.Context, s *side) (any, error) {
 			Handle: func(_ context.Context, j *job.Job[blob]) error { return count(j.Message) }})
 		processor.Register(mux, processor.Kind[text]{Policy: p.p.Policy,
 			Handle: func(_ context.Context, j *job.Job[text]) error { return count(j.Message) }})
-		return s.instance(ctx, consumer.Config{Group: p.group, Topics: []string{p.p.Topic}, Mux: mux}, func(ctx context.Context) error {
+		cfg := consumer.Config{Group: p.group, Topics: []string{p.p.Topic}, Mux: mux}
+		if p.p.Metrics {
+			reg, stop := scraped(ctx)
+			defer stop()
+			cfg.Metrics = reg
+		}
+		return s.instance(ctx, cfg, func(ctx context.Context) error {
 			select {
 			case <-p.full:
 			case <-ctx.Done():
