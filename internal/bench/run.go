@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,11 @@ const cleanGrace = 60 * time.Second
 func Run(ctx context.Context, cases []Case, o Options) error {
 	if err := o.Validate(); err != nil {
 		return err
+	}
+	if o.Profile != "" {
+		if err := os.MkdirAll(o.Profile, 0o755); err != nil {
+			return fmt.Errorf("the folder for profiles: %w", err)
+		}
 	}
 	for _, c := range cases {
 		if err := runCase(ctx, c, o.withDefaults()); err != nil {
