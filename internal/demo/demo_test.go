@@ -212,6 +212,51 @@ func TestWorkerEndsWithItsParent(t *testing.T) {
 	}
 }
 
+// TestWorkerReports: who asks why a step took too long finds in the log what the worker did.
+func TestWorkerReports(t *testing.T) {
+	stage, err := openStage(connect.Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stage.close()
+	if err := stage.create(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a := assign(t)
+	a.Connection, a.Topic, a.Group = stage.connection, stage.topic, stage.group
+	p, err := spawn(command(t, "work"), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-p.ready:
+	case <-p.done:
+	}
+	p.report()
+	select {
+	case <-p.told:
+	case <-time.After(30 * time.Second):
+		t.Error("the worker did not report")
+	}
+	p.kill()
+	await(t, p)
+	log, err := os.ReadFile(a.Log)
+	for _, part := range []string{"demo.run", `"instance":"w"`, `"topic":"shop"`} {
+		if err != nil || !strings.Contains(string(log), part) {
+			t.Errorf("the log lacks %q: %v\n%.3000s", part, err, log)
+		}
+	}
+}
+
+func TestSummary(t *testing.T) {
+	p := &Progress{Planned: 9, Done: 7, Unread: 2, Tiers: []TierProgress{{"1s", 3}}, late: []string{"shop/1 is committed to 4 of 6"}, Workers: []WorkerProgress{{Worker: "w", State: "working", Tasks: 3, Running: 1}}}
+	for _, part := range []string{"7 of 9", "2 records", "3 of the tiers", "shop/1 is committed to 4 of 6", "w is working: 3 tasks, 1 attempts"} {
+		if !strings.Contains(p.summary(), part) {
+			t.Errorf("%q lacks %q", p.summary(), part)
+		}
+	}
+}
+
 func TestWorkWithoutParent(t *testing.T) {
 	if err := Work(t.Context(), strings.NewReader(""), &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "waybill demo") {
 		t.Error(err)
@@ -224,7 +269,7 @@ func TestWorkWithoutParent(t *testing.T) {
 // TestStoryEndsWhenWorkersFail names the worker, its status and what it said.
 func TestStoryEndsWhenWorkersFail(t *testing.T) {
 	var ended []Event
-	_, err := Run(t.Context(), Options{Worker: command(t, "fail"), Observe: func(e Event) {
+	_, err := Run(t.Context(), Options{Worker: command(t, "fail"), Dir: t.TempDir(), Observe: func(e Event) {
 		if e.Type == WorkerEnded {
 			ended = append(ended, e)
 		}

@@ -1,6 +1,8 @@
 package demo
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/checker"
@@ -69,7 +71,18 @@ type Progress struct {
 	Workers  []WorkerProgress `json:"workers"`
 
 	idle bool      // everything produced so far is settled
+	late []string  // the partitions of which that is not true, and how far they are
 	seen time.Time // not older than this
+}
+
+// summary is what is left to do, for the error of a step that took too long.
+func (p *Progress) summary() string {
+	parts := []string{fmt.Sprintf("%d of %d jobs are done, %d records of the job topic and %d of the tiers are not settled", p.Done, p.Planned, p.Unread, p.Waiting())}
+	parts = append(parts, p.late...)
+	for _, w := range p.Workers {
+		parts = append(parts, fmt.Sprintf("%s is %s: %d tasks, %d attempts running", w.Worker, w.State, w.Tasks, w.Running))
+	}
+	return strings.Join(parts, "; ")
 }
 
 // Waiting is the sum of the tiers.

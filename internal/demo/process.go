@@ -27,6 +27,7 @@ type process struct {
 	stdin  io.WriteCloser
 	errors bytes.Buffer // what it wrote to standard error; to be read after done
 	ready  chan struct{}
+	told   chan struct{} // it has reported
 	done   chan struct{}
 	last   atomic.Pointer[status]
 
@@ -44,7 +45,7 @@ func spawn(command []string, a assignment) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{name: a.Name, release: a.Release, log: a.Log, ready: make(chan struct{}), done: make(chan struct{})}
+	p := &process{name: a.Name, release: a.Release, log: a.Log, ready: make(chan struct{}), told: make(chan struct{}), done: make(chan struct{})}
 	p.last.Store(&status{})
 	p.cmd = exec.Command(command[0], command[1:]...)
 	p.cmd.SysProcAttr = childAttr()
@@ -92,7 +93,7 @@ func (p *process) own(stdout io.Reader, started chan<- error) {
 }
 
 func (p *process) read(stdout io.Reader) {
-	ready := false
+	ready, told := false, false
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
 		var s status
 		if json.Unmarshal(lines.Bytes(), &s) != nil {
@@ -103,7 +104,16 @@ func (p *process) read(stdout io.Reader) {
 			ready = true
 			close(p.ready)
 		}
+		if s.Reported && !told {
+			told = true
+			close(p.told)
+		}
 	}
+}
+
+// report has the worker write to its log what it does. told is closed when it has.
+func (p *process) report() {
+	_, _ = io.WriteString(p.stdin, reportLine+"\n") // it can only fail for a process that is gone
 }
 
 // kill ends the worker without warning.

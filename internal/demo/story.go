@@ -50,7 +50,13 @@ func Run(ctx context.Context, o Options) (res *checker.Result, err error) {
 		if s.dir, err = os.MkdirTemp("", "waybill-demo-"); err != nil {
 			return nil, err
 		}
-		defer os.RemoveAll(s.dir)
+		defer func() {
+			if err == nil || errors.Is(err, ErrUnbalanced) || ctx.Err() != nil {
+				_ = os.RemoveAll(s.dir)
+				return
+			}
+			err = fmt.Errorf("%w\nthe ledgers and logs of the workers are in %s", err, s.dir)
+		}()
 	} else if err := os.MkdirAll(s.dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -89,9 +95,27 @@ func (s *story) play(ctx context.Context) (res *checker.Result, err error) {
 	stop()
 	looking.Wait()
 	if err != nil {
+		s.inquest(ctx)
 		return nil, err
 	}
 	return s.epilogue(ctx)
+}
+
+// inquest has every worker that lives write to its log what it does, when a chapter has failed and nobody asked for that.
+func (s *story) inquest(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, heartbeat*4)
+	defer cancel()
+	for _, p := range s.living() {
+		p.report()
+	}
+	for _, p := range s.living() {
+		select {
+		case <-p.told:
+		case <-p.done:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // clear ends every worker that is left and takes the topics away.

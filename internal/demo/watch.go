@@ -131,7 +131,10 @@ func (w *watch) until(ctx context.Context, limit time.Duration, stuck string, ok
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return p, context.Cause(ctx)
+			if p == nil {
+				return nil, context.Cause(ctx)
+			}
+			return p, fmt.Errorf("%w: %s", context.Cause(ctx), p.summary())
 		}
 	}
 }
@@ -154,7 +157,11 @@ func (w *watch) look(ctx context.Context) (*Progress, error) {
 	w.reader.Fill(&in)
 	left := func(topic string) (n int64) {
 		for partition, end := range in.Ends[topic] {
-			n += max(0, end-max(committed.At(topic, partition, 0), in.From.At(topic, partition, 0)))
+			at := max(committed.At(topic, partition, 0), in.From.At(topic, partition, 0))
+			if at < end {
+				n += end - at
+				p.late = append(p.late, fmt.Sprintf("%s/%d is committed to %d of %d", topic, partition, at, end))
+			}
 		}
 		return n
 	}

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/pprof"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -47,13 +49,17 @@ type assignment struct {
 
 // status is a line of a worker's standard output.
 type status struct {
-	Ready   bool `json:"ready"`
-	Tasks   int  `json:"tasks"`
-	Running int  `json:"running"`
+	Ready    bool `json:"ready"`
+	Tasks    int  `json:"tasks"`
+	Running  int  `json:"running"`
+	Reported bool `json:"reported"` // it was asked to report, and has
 }
 
-// stopLine on a worker's standard input is SIGTERM for systems without signals.
-const stopLine = "stop"
+// What a worker is told on its standard input after its assignment.
+const (
+	stopLine   = "stop"   // SIGTERM for systems without signals
+	reportLine = "report" // write to the log what every task waits for, and what every goroutine does
+)
 
 // Work is the whole life of a worker process: it reads its assignment from in, says to out how it does, and returns when it
 // was told to stop (SIGTERM) and has drained. When in ends, the parent is gone, and so is this process at once.
@@ -70,12 +76,13 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 		return fmt.Errorf("assignment: %w", err)
 	}
 	a.Connection.SASL.Password = a.Password
-	go obey(lines, stop) // not joined: it ends with the process it can end
-
 	log, done, err := openLog(a.Log)
 	if err != nil {
 		return err
 	}
+	reports := make(chan struct{}, 1)
+	go obey(lines, stop, reports) // not joined: it ends with the process it can end
+
 	defer done()
 	book, err := ledger.Open(a.Ledger, a.Name)
 	if err != nil {
@@ -91,56 +98,86 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	return run(ctx, c, out)
+	return run(ctx, c, &voice{c: c, out: json.NewEncoder(out), log: log, reports: reports})
 }
 
 // obey reads the rest of standard input.
-func obey(lines *bufio.Reader, stop func()) {
+func obey(lines *bufio.Reader, stop func(), reports chan<- struct{}) {
 	for {
 		line, err := lines.ReadString('\n')
 		if err != nil {
 			os.Exit(3) // the parent is gone; whoever reads the ledger is gone with it
 		}
-		if line == stopLine+"\n" {
+		switch line {
+		case stopLine + "\n":
 			stop()
+		case reportLine + "\n":
+			select {
+			case reports <- struct{}{}:
+			default: // one is under way
+			}
 		}
 	}
 }
 
 // run runs the consumer and says how it does.
-func run(ctx context.Context, c *consumer.Consumer, out io.Writer) error {
+func run(ctx context.Context, c *consumer.Consumer, v *voice) error {
 	over, end := context.WithCancel(context.Background())
 	var saying sync.WaitGroup
 	saying.Add(1)
-	go func() { defer saying.Done(); say(over, c, out) }()
+	go func() { defer saying.Done(); v.say(over) }()
 	err := c.Run(ctx)
 	end()
 	saying.Wait()
 	return err
 }
 
-func say(ctx context.Context, c *consumer.Consumer, out io.Writer) {
+// voice tells the parent how a worker does. Its goroutine owns it.
+type voice struct {
+	c        *consumer.Consumer
+	out      *json.Encoder
+	log      *zap.Logger
+	reports  <-chan struct{}
+	reported bool
+}
+
+func (v *voice) say(ctx context.Context) {
 	every := time.NewTicker(200 * time.Millisecond)
 	defer every.Stop()
-	enc := json.NewEncoder(out)
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-v.reports:
+			v.report()
 		case <-every.C:
-			s := status{Ready: c.Ready() == nil}
-			if s.Ready {
-				all := c.Status()
-				s.Tasks = len(all.Tasks)
-				for _, p := range all.Pools {
-					s.Running += p.Running
-				}
-			}
-			if enc.Encode(s) != nil {
-				return // nobody reads any more
+		}
+		s := status{Ready: v.c.Ready() == nil, Reported: v.reported}
+		if s.Ready {
+			all := v.c.Status()
+			s.Tasks = len(all.Tasks)
+			for _, p := range all.Pools {
+				s.Running += p.Running
 			}
 		}
+		if v.out.Encode(s) != nil {
+			return // nobody reads any more
+		}
 	}
+}
+
+// report leaves in the log what somebody needs who asks later why a worker did not get on.
+func (v *voice) report() {
+	all := v.c.Status()
+	for i := range all.Tasks {
+		v.log.Info("a task", zap.Any("status", all.Tasks[i]))
+	}
+	all.Tasks = nil
+	v.log.Info("the worker", zap.Any("status", all))
+	var stacks strings.Builder
+	_ = pprof.Lookup("goroutine").WriteTo(&stacks, 2) // 2: with how long each has waited; a Builder takes everything
+	v.log.Info("the goroutines\n" + stacks.String())
+	v.reported = true
 }
 
 // openLog logs to a file: the terminal belongs to the story.
