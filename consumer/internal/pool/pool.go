@@ -37,6 +37,7 @@ type Pool struct {
 	mu      sync.Mutex
 	q       queues
 	idle    int
+	stuck   int // workers whose attempt has taken rescueDue: they say nothing of how soon one will look for work
 	closed  bool
 	wake    chan struct{}
 	mean    time.Duration // of one attempt, moving
@@ -65,11 +66,12 @@ func (p *Pool) Submit(entries []*task.Entry) {
 }
 
 // unlock unlocks the pool and lets as many idle workers look for work as what waits is worth: for swift jobs no more than
-// there are processors, since waking a worker costs as much as many of them.
+// there are processors, since waking a worker costs as much as many of them, and those at work take what waits as soon as
+// they are done. Workers that are stuck will not.
 func (p *Pool) unlock() {
 	wake := min(p.idle, p.fresh())
 	if p.mean < swift {
-		wake = min(wake, p.swift-(p.workers-p.idle))
+		wake = min(wake, p.swift-(p.workers-p.idle-p.stuck))
 	}
 	wake = max(0, wake)
 	p.idle -= wake
@@ -150,10 +152,20 @@ func (p *Pool) get(dst []run, spent time.Duration, took int) ([]run, time.Durati
 	return dst, mean, true
 }
 
-// slow tells that an attempt takes at least d.
-func (p *Pool) slow(d time.Duration) {
+// slow tells that a worker's attempt takes long; several whether others waited behind it, who were thought as quick as it.
+func (p *Pool) slow(several bool) {
 	p.mu.Lock()
-	p.mean = max(p.mean, d)
+	p.stuck++
+	if several {
+		p.mean = max(p.mean, quick)
+	}
+	p.unlock()
+}
+
+// free tells that an attempt of which slow told has ended.
+func (p *Pool) free() {
+	p.mu.Lock()
+	p.stuck--
 	p.mu.Unlock()
 }
 

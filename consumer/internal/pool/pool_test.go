@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -109,6 +110,46 @@ func TestSlowOneAmongQuick(t *testing.T) {
 		p.Close()
 		r.finished(2042, always(job.VerdictDone))
 	})
+}
+
+// As many slow jobs as there are processors, single or in a batch, hold up no quick ones, however quick those are: workers
+// that are idle take them.
+func TestSlowOnesBesideQuick(t *testing.T) {
+	for _, kind := range []string{"single", "bundled"} {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.handle = func(_ context.Context, id string) error {
+					if strings.HasPrefix(id, "slow") {
+						time.Sleep(time.Hour)
+					}
+					return nil
+				}
+				r.batch = func(_ context.Context, ids []string) []error {
+					time.Sleep(time.Hour)
+					return make([]error, len(ids))
+				}
+				slow := runtime.GOMAXPROCS(0)
+				p := New(slow+2, r.gate, r.deliver)
+				for i := range slow {
+					p.Submit(r.entries(kind, "slow"+strconv.Itoa(i), 1, false))
+				}
+				synctest.Wait()
+				for i := range 100 {
+					p.Submit(r.entries("single", "quick"+strconv.Itoa(i)+"-", 20, false))
+					time.Sleep(2 * rescueDue)
+				}
+				if n := r.back(); n != 2000 {
+					t.Errorf("%d of 2000 quick jobs are back while %d slow ones run", n, slow)
+				}
+				p.Close()
+				r.finished(2000+slow, always(job.VerdictDone))
+				if p.stuck != 0 {
+					t.Errorf("%d workers are taken for stuck after the end", p.stuck)
+				}
+			})
+		})
+	}
 }
 
 // A closed gate hands entries back unrun; a context that ends reaches the handler.

@@ -33,6 +33,7 @@ type worker struct {
 	taken    time.Time     // base, for the rescuer
 	rescuer  *time.Timer
 	watching bool // the rescuer will look
+	stuck    bool // the pool was told that the attempt under way takes long
 	whole    bool // the batch is one attempt
 	closed   bool
 	rest     []run // to be given back
@@ -88,7 +89,7 @@ func (w *worker) take() bool {
 	w.began = w.base.UnixNano()
 	w.head = w.batch[0]
 	w.taken, w.alone, w.whole = w.base, mean >= quick, w.bundled()
-	if !w.alone && !w.whole && !w.watching {
+	if !w.watching {
 		w.watching = true
 		w.rescuer.Reset(rescueDue)
 	}
@@ -130,6 +131,7 @@ func (w *worker) end(o job.Outcome, began bool) {
 	w.since = since
 	w.at++
 	w.took++
+	w.unstick()
 	if o.Verdict == job.VerdictCancelled {
 		for ; w.at < len(w.batch) && !w.heads[w.at]; w.at++ {
 			w.batch[w.at].Return()
@@ -182,14 +184,22 @@ func (w *worker) cut(i int) (chain run, others []run) {
 	return chain, rest
 }
 
-// rescue looks when a worker has had several jobs for a while: one of them is not as quick as those before, and the others
-// must not wait for it. What is finished is delivered, what has not begun goes back, save what is chained to the one that
-// runs.
+// unstick tells the pool, when it was told otherwise, that the attempt has ended. The caller holds w.mu.
+func (w *worker) unstick() {
+	if w.stuck {
+		w.stuck = false
+		w.p.free()
+	}
+}
+
+// rescue looks when a worker has had its jobs for a while: one of them is not quick, and no other must wait for it. The pool
+// wakes others in its place; what is finished is delivered, what has not begun goes back, save what is chained to the one
+// that runs.
 func (w *worker) rescue() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.watching = false
-	if w.whole || w.at == len(w.batch) {
+	if w.at == len(w.batch) {
 		return
 	}
 	had := time.Since(w.taken)
@@ -198,12 +208,18 @@ func (w *worker) rescue() {
 		w.rescuer.Reset(rescueDue - had)
 		return
 	}
+	if !w.stuck {
+		w.stuck = true
+		w.p.slow(!w.alone && !w.whole)
+	}
+	if w.whole {
+		return
+	}
 	w.flush()
 	i := w.at + 1
 	for i < len(w.batch) && !w.heads[i] {
 		i++
 	}
-	w.p.slow(quick)
 	_, others := w.cut(i)
 	w.p.giveBack(run{}, others)
 }
@@ -239,6 +255,7 @@ func (w *worker) runBatch() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.since, w.took, w.at, w.head = since, len(w.batch), len(w.batch), nil
+	w.unstick()
 	w.flush()
 }
 
