@@ -20,8 +20,8 @@ func (c *Consumer) onAssigned(ctx context.Context, cl *kgo.Client, added map[str
 	// was read of the old one is let go here, as it is where the client says so.
 	c.onRevoked(ctx, cl, c.stillHeld(added))
 	cl.PauseFetchPartitions(added)
-	c.lease.begin()
 	member, generation := cl.GroupMetadata()
+	c.lease.begin(member)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopping { // they stay paused until the group is left

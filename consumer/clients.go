@@ -2,10 +2,12 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/plugin/kzap"
 	"go.uber.org/zap"
@@ -58,6 +60,9 @@ func (c *Consumer) enter() (err error) {
 		Failed: func(topic string, err error) {
 			c.metrics.commitFailed()
 			c.watch.suspect(err)
+			if errors.Is(err, kerr.UnknownMemberID) { // as a member now, or as one before: the prover asks
+				c.lease.doubt()
+			}
 			c.complain(commitTrouble, topic, err)
 		}})
 	return nil
@@ -109,7 +114,7 @@ func (c *Consumer) groupOpts() []kgo.Opt {
 		kgo.OnPartitionsRevoked(c.onRevoked),
 		kgo.OnPartitionsLost(c.onLost),
 		kgo.AdjustFetchOffsetsFn(c.place),
-		kgo.WithHooks(&c.lease),
+		kgo.WithHooks(c.lease),
 	}
 	if c.cfg.StaticID != "" {
 		opts = append(opts, kgo.InstanceID(c.cfg.StaticID))

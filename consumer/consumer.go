@@ -61,7 +61,7 @@ type Consumer struct {
 	shards   []*shard
 	pools    []*pool.Pool
 	clock    clock
-	lease    lease
+	lease    *lease
 	owners   owners
 	restores chan struct{}
 
@@ -116,7 +116,7 @@ func New(cfg Config) (*Consumer, error) {
 		handles: map[taskKey]*handle{}, assigned: map[commit.Partition]string{}, restores: make(chan struct{}, 4), wired: make(chan struct{})}
 	c.watch = newWatcher(c)
 	c.emitter = &emitter{cfg: &c.cfg}
-	c.lease.session = cfg.SessionTimeout
+	c.lease = newLease(cfg.SessionTimeout)
 	c.catalog(set)
 	c.metrics = newMetrics(c)
 	return c, nil

@@ -25,8 +25,14 @@ func pause(failures int) time.Duration {
 	return min(tryAgain<<min(max(failures, 1)-1, 10), tryAgainMost)
 }
 
-// own writes the ownership record of a task; the offset at which it lands is the epoch.
+// own writes the ownership record of a task; the offset at which it lands is the epoch. Without a lease it waits: an instance
+// that the group may have expired must not take a task from the one that has it now.
 func (c *Consumer) own(h *handle) {
+	if !c.lease.valid() {
+		c.lease.doubt()
+		c.ownLater(h)
+		return
+	}
 	member, generation := c.group.GroupMetadata()
 	owner := dedupe.Owner{Instance: c.cfg.Instance, Process: c.process, Member: member, Group: c.cfg.Group, Generation: generation,
 		Intake: int64(task.DefaultLimits.Records)}
@@ -36,10 +42,7 @@ func (c *Consumer) own(h *handle) {
 		if err != nil {
 			c.watch.suspect(err)
 			c.complain("ownership record", r.Topic, err, zap.Int32("partition", r.Partition))
-			h.shard.post(h, func(*task.Machine, int64) {
-				h.owns++
-				c.later(pause(h.owns), func() { h.shard.post(h, func(m *task.Machine, _ int64) { c.ownAgain(h, m) }) })
-			})
+			h.shard.post(h, func(*task.Machine, int64) { c.ownLater(h) })
 			return
 		}
 		offset := r.Offset
@@ -47,10 +50,16 @@ func (c *Consumer) own(h *handle) {
 	})
 }
 
-func (c *Consumer) ownAgain(h *handle, m *task.Machine) {
-	if m.Owning() {
-		c.own(h)
-	}
+// ownLater tries again after a while, if the task is still to be owned then. Only its shard calls it.
+func (c *Consumer) ownLater(h *handle) {
+	h.owns++
+	c.later(pause(h.owns), func() {
+		h.shard.post(h, func(m *task.Machine, _ int64) {
+			if m.Owning() {
+				c.own(h)
+			}
+		})
+	})
 }
 
 // read feeds a span of the log to a machine, in the background, a few tasks at a time.

@@ -80,57 +80,91 @@ func TestClockNeverAheadOfTheBroker(t *testing.T) {
 
 func TestLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := lease{session: 10 * time.Second}
+		l := newLease(10 * time.Second)
 		answered := func(key int16, took time.Duration, err error) {
 			l.OnBrokerE2E(kgo.BrokerMetadata{}, key, kgo.BrokerE2E{TimeToRead: took, ReadErr: err})
 		}
-		valid := func(what string, want bool) {
+		check := func(what string, valid, doubted bool) {
 			t.Helper()
-			if l.valid() != want {
-				t.Errorf("%s: valid is %v", what, !want)
+			if l.valid() != valid {
+				t.Errorf("%s: valid is %v", what, !valid)
+			}
+			select {
+			case <-l.doubts:
+				if !doubted {
+					t.Errorf("%s: a proof is asked for", what)
+				}
+			default:
+				if doubted {
+					t.Errorf("%s: no proof is asked for", what)
+				}
 			}
 		}
-		valid("at first", false)
+		check("at first", false, false)
 		answered(heartbeatKey, 0, nil)
-		valid("a heartbeat before an assignment", false)
-		l.begin()
-		valid("an assignment of nothing that was answered", false)
+		check("a heartbeat before an assignment", false, false)
+		l.begin("a")
+		check("an assignment of nothing that was answered", false, false)
 		answered(syncKey, 4*time.Second, nil)
-		valid("before the assignment is heard of", false)
+		check("before the assignment is heard of", false, false)
 		time.Sleep(time.Second)
-		l.begin()
-		time.Sleep(5*time.Second - 1) // counted from when the request was sent
-		valid("within a session", true)
-		time.Sleep(time.Nanosecond)
-		valid("when the session has ended", false)
+		l.begin("a")
+		time.Sleep(time.Second)
 		answered(heartbeatKey, time.Second, nil)
-		time.Sleep(9*time.Second - 1)
-		valid("after a heartbeat", true)
-		answered(heartbeatKey, 8*time.Second, nil) // an answer that came late is not a step back
-		valid("after a slow one", true)
-		time.Sleep(3 * time.Second)
-		valid("after the later of both", false)
+		time.Sleep(9*time.Second - 1) // counted from when the request was sent
+		check("after a heartbeat", true, false)
+		answered(heartbeatKey, 8*time.Second, nil) // an answer that came late moves it all the same
+		check("after a slow one", true, false)
+		time.Sleep(time.Second)
+		answered(heartbeatKey, 9*time.Second, nil) // and is no step back
+		time.Sleep(time.Second - 1)
+		check("a moment before it runs out", true, false)
+		time.Sleep(2 * time.Nanosecond)
+		check("when it has run out", false, false)
 		answered(heartbeatKey, 0, errors.New("cut"))
-		valid("after a failure", false)
+		check("after a failure", false, false)
+		answered(heartbeatKey, 0, nil) // which may say that the member is not known
+		check("after an answer to a member whose lease had run out", false, true)
+		l.proven("b", time.Now())
+		check("after a proof for another", false, false)
+		l.proven("a", time.Now().Add(-time.Second))
+		check("after the proof", true, false)
+		time.Sleep(9 * time.Second)
+		check("a session after its request", false, false)
+		answered(syncKey, 0, nil)
+		l.begin("b")
+		check("as another member", true, false)
+		l.endOf("a")
+		check("when a former member is not known", true, false)
+		l.endOf("b")
+		check("when the member is not known", false, false)
 		answered(heartbeatKey, 0, nil)
-		valid("again", true)
+		l.proven("b", time.Now()) // both were on their way
+		check("late answers", false, false)
+		answered(syncKey, 0, nil)
+		l.begin("c")
 		l.end()
-		valid("when the group is lost", false)
-		answered(heartbeatKey, 0, nil) // of the prover, on its way when it was lost
-		valid("a late answer", false)
+		check("when the group is lost", false, false)
+		answered(heartbeatKey, 0, nil)
+		check("a late answer", false, false)
 	})
 }
 
-// A lease that has ended is not given back by a heartbeat, whatever the moment.
+// A lease that has ended is not given back by a heartbeat or a proof, whatever the moment.
 func TestLeaseEndsForGood(t *testing.T) {
-	for range 1000 {
-		l := lease{session: time.Hour}
-		l.renew(time.Now(), true)
+	for i := range 1000 {
+		l := newLease(time.Hour)
+		l.move("a", time.Now(), true)
 		var wg sync.WaitGroup
 		for range 4 {
-			wg.Go(func() { l.renew(time.Now(), false) })
+			wg.Go(func() { l.OnBrokerE2E(kgo.BrokerMetadata{}, heartbeatKey, kgo.BrokerE2E{}) })
+			wg.Go(func() { l.proven("a", time.Now()) })
 		}
-		l.end()
+		if i%2 == 0 {
+			l.end()
+		} else {
+			l.endOf("a")
+		}
 		wg.Wait()
 		if l.valid() {
 			t.Fatal("the lease came back")
@@ -141,7 +175,7 @@ func TestLeaseEndsForGood(t *testing.T) {
 // A corrected clock that is set back by hours does not keep a shard from ticking: segments, commits and the lease go on.
 func TestShardTicksByTheLocalClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := &Consumer{cfg: Config{Tick: 100 * time.Millisecond, Window: time.Hour}, log: zap.NewNop()}
+		c := &Consumer{cfg: Config{Tick: 100 * time.Millisecond, Window: time.Hour}, log: zap.NewNop(), lease: newLease(time.Minute)}
 		c.fetch = newFetchControl(c)
 		s := newShard(c)
 		h := &handle{shard: s, drained: make(chan struct{}), leased: true, m: task.New(task.Config{Store: dedupe.NewMemory(time.Hour)})}
@@ -260,7 +294,7 @@ func TestProver(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer outsider.Close()
-		p := prover{c: &Consumer{cfg: Config{Group: "g"}, group: outsider}}
+		p := prover{c: &Consumer{cfg: Config{Group: "g"}, group: outsider, writer: outsider, lease: newLease(time.Minute)}}
 		if _, err := p.heartbeat(t.Context()); err == nil {
 			t.Error("a proof without having joined the group")
 		}
@@ -290,10 +324,15 @@ func TestProver(t *testing.T) {
 			if x.err != nil {
 				code.Store(int32(x.err.Code))
 			}
+			p.c.lease.move(me, time.Now().Add(-2*time.Minute), true) // run out
 			member, err := p.heartbeat(t.Context())
 			if member != x.member || (err != nil) != x.again {
 				t.Errorf("%v: member %q, %v", x.err, member, err)
 			}
+			if p.c.lease.valid() != (member != "") {
+				t.Errorf("%v: the lease is valid: %v", x.err, p.c.lease.valid())
+			}
+			p.c.lease.end()
 		}
 		code.Store(0)
 	})

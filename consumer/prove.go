@@ -44,6 +44,9 @@ func (p *prover) run(ctx context.Context) {
 		select {
 		case h := <-p.asks:
 			waiting = append(waiting, h)
+		case <-p.c.lease.doubts:
+			p.renew(ctx)
+			continue
 		case <-ctx.Done():
 			return
 		}
@@ -90,6 +93,18 @@ func (p *prover) prove(ctx context.Context, hs []*handle) {
 	}
 }
 
+var errNotJoined = errors.New("not in the group at the moment")
+
+// renew brings back a lease that has run out, or ends one of a member that the group does not know. What it cannot find out
+// it is asked again: with the next heartbeat that is answered.
+func (p *prover) renew(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, p.c.lease.session)
+	defer cancel()
+	if _, err := p.heartbeat(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, errNotJoined) {
+		p.c.complain(proofTrouble, p.c.cfg.Group, err)
+	}
+}
+
 // answer tells the tasks of one job topic, or asks for them again later.
 func (p *prover) answer(ctx context.Context, t *topic, hs []*handle, member string) {
 	at, err := p.c.places(ctx, hs)
@@ -118,25 +133,29 @@ func (p *prover) again(t *topic, hs []*handle) {
 	})
 }
 
-// heartbeat returns the member id under which the group accepts us, empty when it does not.
+// heartbeat returns the member id under which the group accepts us, empty when it does not, and moves the lease accordingly.
+// It goes through another client than the group's, whose lease takes any answer for a good one.
 func (p *prover) heartbeat(ctx context.Context) (string, error) {
 	member, generation := p.c.group.GroupMetadata()
 	if member == "" || generation < 0 {
-		return "", errors.New("not in the group at the moment")
+		return "", errNotJoined
 	}
 	req := kmsg.NewPtrHeartbeatRequest()
 	req.Group, req.MemberID, req.Generation = p.c.cfg.Group, member, generation
 	if p.c.cfg.StaticID != "" {
 		req.InstanceID = &p.c.cfg.StaticID
 	}
-	resp, err := req.RequestWith(ctx, p.c.group)
+	sent := time.Now()
+	resp, err := req.RequestWith(ctx, p.c.writer)
 	if err != nil {
 		return "", err
 	}
 	switch err := kerr.ErrorForCode(resp.ErrorCode); {
 	case err == nil, errors.Is(err, kerr.RebalanceInProgress):
+		p.c.lease.proven(member, sent)
 		return member, nil
 	case errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.FencedInstanceID):
+		p.c.lease.endOf(member)
 		return "", nil
 	default: // a generation just passed: look again
 		return "", err
