@@ -55,7 +55,7 @@ func (v *demoView) observe(e demo.Event) {
 		for _, g := range e.Letters {
 			fmt.Fprintf(v.out, "         %3d x %s, %s after %s: %s\n", g.Count, g.Kind, g.Disposition, plural(g.Attempts, "attempt"), clip(g.Text, 70))
 		}
-	case demo.Chapter, demo.Sabotaged:
+	case demo.Chapter, demo.Sabotaged, demo.StoodStill:
 		v.line(e, v.bold(e.Text))
 	default:
 		v.line(e, e.Text)

@@ -248,6 +248,23 @@ func TestWorkerReports(t *testing.T) {
 	}
 }
 
+func TestStoodStill(t *testing.T) {
+	at := time.Now()
+	for name, c := range map[string]struct {
+		now  time.Time
+		want time.Duration
+	}{
+		"on time":                       {at.Add(time.Second), time.Second},
+		"a machine that slept":          {at.Round(0).Add(time.Hour), time.Hour}, // only the wall clock went on
+		"a clock that was set back":     {at.Add(time.Second).Round(0).Add(-time.Hour), 0},
+		"the same reading of the clock": {at, 0},
+	} {
+		if got := max(0, stoodStill(at, c.now)); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
 func TestSummary(t *testing.T) {
 	p := &Progress{Planned: 9, Done: 7, Unread: 2, Tiers: []TierProgress{{"1s", 3}}, late: []string{"shop/1 is committed to 4 of 6"}, Workers: []WorkerProgress{{Worker: "w", State: "working", Tasks: 3, Running: 1}}}
 	for _, part := range []string{"7 of 9", "2 records", "3 of the tiers", "shop/1 is committed to 4 of 6", "w is working: 3 tasks, 1 attempts"} {

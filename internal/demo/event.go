@@ -22,6 +22,7 @@ const (
 	Letters       EventType = "letters"        // Letters: what waits in the dead letters, by cause
 	Redriven      EventType = "redriven"       // Count
 	Sabotaged     EventType = "sabotage"       // what was planted
+	StoodStill    EventType = "stood_still"    // the machine slept, or was halted
 	Account       EventType = "account"        // Result: the checker's
 	Finished      EventType = "finished"       // OK, and in Text what was shown and what to try next
 )

@@ -89,8 +89,9 @@ func (s *story) play(ctx context.Context) (res *checker.Result, err error) {
 	s.watch.follow("driver", path, nil)
 	watching, stop := context.WithCancel(ctx)
 	var looking sync.WaitGroup
-	looking.Add(1)
+	looking.Add(2)
 	go func() { defer looking.Done(); s.watch.run(watching) }()
+	go func() { defer looking.Done(); s.watchStandstills(watching) }()
 	err = s.chapters(ctx)
 	stop()
 	looking.Wait()
