@@ -36,7 +36,7 @@ func (s State) String() string {
 func (s State) Final() bool { return s >= Expired && s < states }
 
 // MaxResult bounds the result of a job that is done, in bytes.
-const MaxResult = 256
+const MaxResult = job.MaxResult
 
 // MaxProgress bounds what a job that is not done has kept of its steps, in bytes.
 const MaxProgress = job.MaxProgress

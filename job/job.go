@@ -56,7 +56,9 @@ type Message struct {
 	Native any   // the record behind this job; reach it through As
 
 	// Emitted is what the attempt under way has emitted, see Emit; nil for nothing.
-	Emitted  *[]Emission
+	Emitted *[]Emission
+	// Result is what the attempt under way has set as its job's result, see SetResult; nil for nothing.
+	Result   []byte
 	progress *progress // see Step and Checkpoint; nil while there is none
 }
 

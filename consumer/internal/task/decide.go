@@ -102,7 +102,7 @@ func (m *Machine) offer(e *Entry) {
 
 func (m *Machine) handOver(e *Entry) {
 	e.state, e.returned, e.chain = offered, false, 0
-	e.env.Fence, e.env.Emitted, e.turn = m.epoch, nil, m.turn
+	e.env.Fence, e.env.Emitted, e.env.Result, e.turn = m.epoch, nil, nil, m.turn
 	m.offered++
 	m.stats.Attempts++
 }

@@ -78,10 +78,11 @@ func (e *Entry) Machine() *Machine { return e.m }
 // Retried reports whether the entry was read from a retry tier: pools share themselves between fresh and retried jobs.
 func (e *Entry) Retried() bool { return e.src.tier >= 0 }
 
-// recorded reports whether the success of the entry leaves a receipt. Under AtLeastOnce a first success does not: that of
-// a copy, or of a job that kept progress, does, since the log has a receipt of the job that says it is not done.
+// recorded reports whether the success of the entry leaves a receipt. Under AtLeastOnce a first success does not, unless it
+// has a result to keep: that of a copy, or of a job that kept progress, does, since the log has a receipt of the job that
+// says it is not done.
 func (e *Entry) recorded() bool {
-	return e.src.tier >= 0 || e.Kind.Policy.Guarantee != job.AtLeastOnce || e.env.Progress() != nil
+	return e.src.tier >= 0 || e.Kind.Policy.Guarantee != job.AtLeastOnce || e.env.Progress() != nil || e.env.Result != nil
 }
 
 // overhead is what an entry costs in memory beside its key, value and headers.

@@ -258,7 +258,10 @@ func (m *Machine) forget(w *Write) {
 
 func (m *Machine) receipt(e *Entry, s dedupe.State, hop uint32, burnt int, code job.Code) dedupe.Receipt {
 	r := receiptOf(&e.env.Message, s, hop, burnt, code)
-	if s == dedupe.Retrying || s == dedupe.Dead { // a redrive goes on where the job ended
+	switch s {
+	case dedupe.Done:
+		r.Result = e.env.Result
+	case dedupe.Retrying, dedupe.Dead: // a redrive goes on where the job ended
 		r.Result = e.env.Progress()
 	}
 	return r
