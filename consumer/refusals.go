@@ -44,14 +44,15 @@ func (r *refusals) refused(p commit.Partition, err error) bool {
 	if !errors.As(err, &code) || code.Retriable || errors.Is(err, kerr.OffsetOutOfRange) || p.Partition < 0 || r.c.handleOf(p.Topic, p.Partition) == nil {
 		return false
 	}
-	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	now := time.Now() // under the lock: who ends the pause takes it too
 	x := r.at[p]
 	switch {
 	case x == nil || now.Sub(x.until) > r.settled():
 		x = &refusal{since: now, wait: firstRefusal}
-	case now.Before(x.until): // an answer to what was asked before the pause
+	case now.Before(x.until): // an answer to what was asked before the pause, or the partition went and came back since
+		r.c.fetch.refuse(p, true)
 		return true
 	default:
 		x = &refusal{since: x.since, wait: min(2*x.wait, lastRefusal)}
@@ -64,13 +65,20 @@ func (r *refusals) refused(p commit.Partition, err error) bool {
 	r.c.fetch.refuse(p, true)
 	r.c.spawn(func(ctx context.Context) {
 		if sleep(ctx, x.wait) {
-			r.c.fetch.refuse(p, false)
+			r.askAgain(p)
 		}
 		if sleep(ctx, r.settled()) {
 			r.forget(p, x)
 		}
 	})
 	return true
+}
+
+// askAgain ends the pause of a partition.
+func (r *refusals) askAgain(p commit.Partition) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.c.fetch.refuse(p, false)
 }
 
 // forget ends a refusal that did not come again.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
 
 	"github.com/waybill-dev/waybill/connect"
@@ -103,10 +104,10 @@ func (c *Consumer) complain(what, on string, err error, fields ...zap.Field) {
 	if t == nil {
 		return
 	}
-	if what != groupTrouble {
-		fields = append(fields, zap.String("topic", on))
-	} else {
+	if what == groupTrouble || on == c.cfg.Group {
 		fields = append(fields, zap.String("group", c.cfg.Group))
+	} else {
+		fields = append(fields, zap.String("topic", on))
 	}
 	fields = append(fields, zap.Error(err), zap.Int("times", t.Times))
 	if do != "" {
@@ -116,7 +117,8 @@ func (c *Consumer) complain(what, on string, err error, fields ...zap.Field) {
 }
 
 // needs are the rights without which something fails, by what failed; other failures write.
-var needs = map[string]string{fetchTrouble: "READ", "restore": "READ", commitTrouble: "READ", "trim": "DELETE", "describe": "DESCRIBE", "list offsets": "DESCRIBE"}
+var needs = map[string]string{fetchTrouble: "READ", "restore": "READ", commitTrouble: "READ", "trim": "DELETE", "describe": "DESCRIBE", "list offsets": "DESCRIBE",
+	proofTrouble: "DESCRIBE"}
 
 // remedy is what ends a failure, "" when that is not known or needs nobody.
 func (c *Consumer) remedy(what, on string, err error) string {
@@ -133,6 +135,8 @@ func (c *Consumer) remedy(what, on string, err error) string {
 		return "grant this user WRITE on the group's topics (`waybill setup rights` lists them)"
 	case errors.Is(err, kerr.KafkaStorageError):
 		return "look at the disk of the broker that leads " + on + ": it is full or broken"
+	case errors.Is(err, kgo.ErrRecordTimeout): // the client keeps what the broker said to itself
+		return "look at the broker that leads " + on + ": it is not reached, or it refuses for now because its disk is full or too few replicas are in sync"
 	case errors.Is(err, kerr.MessageTooLarge):
 		return "raise max.message.bytes of the topic, which `waybill setup apply` does"
 	}

@@ -147,7 +147,7 @@ func (c *Cluster) makeDir() error {
 // formatAll creates c.nodes and c.addrs and formats the nodes side by side, since most
 // of it is Java starting.
 func (c *Cluster) formatAll(ctx context.Context, plans []nodePlan, jvm javaRuntime) error {
-	cred := credentials{adminPassword: c.access.adminPassword, keystore: c.access.tls.keystore}
+	cred := credentials{adminPassword: c.access.adminPassword, keystore: c.access.tls.keystore, truststore: c.access.tls.ca}
 	scramUsers := map[string]string{}
 	if c.opts.SASL == SASLScramSHA256 {
 		scramUsers[AdminUser] = c.access.adminPassword

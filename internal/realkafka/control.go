@@ -2,6 +2,7 @@ package realkafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -78,6 +79,34 @@ func (c *Cluster) Resume(i int) error {
 		return err
 	}
 	return n.pause(false)
+}
+
+// LimitFiles lets no file of broker i grow beyond so many bytes: a write beyond fails, as
+// on a full disk. A broker whose only log folder fails a write ends by itself, which
+// WaitReady reports. The limit ends with the process: StartBroker starts it without one,
+// like one for which an operator has made room. Linux only.
+func (c *Cluster) LimitFiles(i int, bytes uint64) error {
+	n, err := c.node(i)
+	if err != nil {
+		return err
+	}
+	pid := n.state().pid
+	if pid == 0 {
+		return n.errorf(errors.New("not running"))
+	}
+	if err := limitFiles(pid, bytes); err != nil {
+		return n.errorf(err)
+	}
+	return nil
+}
+
+// WaitEnded waits until broker i has ended, by itself or by one of the methods above.
+func (c *Cluster) WaitEnded(ctx context.Context, i int) error {
+	n, err := c.node(i)
+	if err != nil {
+		return err
+	}
+	return n.waitEnded(ctx)
 }
 
 // PID returns the process id of broker i, 0 when it is down. For measurements; signals

@@ -141,6 +141,22 @@ func (n *node) stop(ctx context.Context) error {
 	return nil
 }
 
+// waitEnded joins the process of the broker and signals it nothing.
+func (n *node) waitEnded(ctx context.Context) error {
+	n.mu.Lock()
+	p := n.proc
+	n.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	select {
+	case <-p.done:
+		return nil
+	case <-ctx.Done():
+		return n.errorf(fmt.Errorf("it has not ended: %w\n%s", context.Cause(ctx), n.logTail()))
+	}
+}
+
 // kill ends the broker at once. Killing one that is down does nothing.
 func (n *node) kill() {
 	n.mu.Lock()

@@ -48,9 +48,13 @@ type Options struct {
 	// Needs SASL, because without it every client is the same anonymous super user.
 	ACLs bool
 
-	// TLS encrypts the client listener with a certificate of a throw-away authority;
-	// clients are not asked for certificates.
+	// TLS encrypts the client listener with a certificate of a throw-away authority, see
+	// [Cluster.IssueCertificate].
 	TLS bool
+
+	// ClientCertificates has clients asked for a certificate of that authority, see
+	// [Cluster.Authority]. Needs TLS. Defaults to asking for none.
+	ClientCertificates bool
 
 	// HeapMiB is the Java heap of each broker in MiB, at least 64. Defaults to 256, with
 	// Fast to 1024.
@@ -100,6 +104,9 @@ func (o Options) validate() error {
 	}
 	if o.SASL == "" && o.ACLs {
 		return fmt.Errorf("realkafka: Options.ACLs needs Options.SASL: without it every client is the anonymous super user")
+	}
+	if o.ClientCertificates && !o.TLS {
+		return fmt.Errorf("realkafka: Options.ClientCertificates needs Options.TLS: certificates are part of its handshake")
 	}
 	for name, password := range o.Users {
 		if err := validateUser(name, password); err != nil {

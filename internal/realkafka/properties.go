@@ -12,7 +12,10 @@ import (
 // listener.name.client.*. Brokers talk to each other and to the controllers over
 // plaintext listeners of their own, so that client security never decides whether a
 // cluster comes up.
-const clientListener = "CLIENT"
+const (
+	clientListener = "CLIENT"
+	clientPrefix   = "listener.name.client."
+)
 
 // nodePlan is where one broker lives. All ports are on 127.0.0.1.
 type nodePlan struct {
@@ -27,6 +30,7 @@ type nodePlan struct {
 type credentials struct {
 	adminPassword string
 	keystore      string // PEM file with key and certificate; "" without TLS
+	truststore    string // PEM file of the authority of clients' certificates; "" without TLS
 }
 
 // brokerProperties returns the server.properties of node n of the cluster all. Pure.
@@ -115,14 +119,19 @@ func addTLS(p map[string]string, o Options, cred credentials) {
 	if !o.TLS {
 		return
 	}
-	prefix := "listener.name." + strings.ToLower(clientListener) + ".ssl."
+	prefix := clientPrefix + "ssl."
 	p[prefix+"keystore.type"] = "PEM"
 	p[prefix+"keystore.location"] = cred.keystore
 	p[prefix+"client.auth"] = "none"
+	if o.ClientCertificates {
+		p[prefix+"client.auth"] = "required"
+		p[prefix+"truststore.type"] = "PEM"
+		p[prefix+"truststore.location"] = cred.truststore
+	}
 }
 
 func addSASL(p map[string]string, o Options, cred credentials) {
-	prefix := "listener.name." + strings.ToLower(clientListener) + "."
+	prefix := clientPrefix
 	switch o.SASL {
 	case SASLPlain:
 		var jaas strings.Builder

@@ -24,3 +24,5 @@ const (
 func childAttr() *syscall.SysProcAttr { return nil }
 
 func tryLock(*os.File) (bool, error) { return false, systemError }
+
+func limitFiles(int, uint64) error { return systemError }

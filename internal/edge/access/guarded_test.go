@@ -21,7 +21,7 @@ import (
 )
 
 // Everybody's password is their name.
-var users = []string{"worker", "producer", "operator"}
+var users = []string{"worker", "producer", "operator", "rotated"}
 
 // guarded is a cluster with users and rights: nobody but the administrator has any to begin with.
 type guarded struct {

@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/waybill-dev/waybill/consumer"
 	"github.com/waybill-dev/waybill/internal/edge"
@@ -45,6 +49,11 @@ func TestRights(t *testing.T) {
 		g.part("taken away while running", takenAway)
 		g.part("taken away before a takeover", takenAwayBeforeTakeover)
 		g.part("each role with its own", roles)
+		if g.Kafka != nil { // kfake answers a wrong password by closing the connection, which says nothing
+			g.part("wrong password", wrongPassword)
+			g.part("password changed while running", passwordChanged)
+		}
+		g.part("a producer id that is asked for again", producerIDAgain)
 	})
 }
 
@@ -123,6 +132,27 @@ func takenAway(p *part) {
 			w.healed(w.instance)
 		})
 	}
+	for _, c := range []struct{ name, topic, end, what string }{ // without DESCRIBE a topic might as well not be there
+		{"the jobs may not even be seen", topic, "", "fetch"},
+		{"the retries may not even be seen", tier, "retry", "write"},
+		{"the letters may not even be seen", retrytopics.DeadLetterTopic(topic, group), "die", "write"},
+		{"the receipts may not even be seen", retrytopics.ReceiptTopic(topic, group), "", "receipts"},
+	} {
+		p.g.t.Run(c.name, func(*testing.T) {
+			rights := slices.DeleteFunc(p.rights(setup.Worker), func(r setup.Right) bool { return r.Name != c.topic || r.Group })
+			op := setup.Write
+			if c.what == "fetch" {
+				op = setup.Read
+			}
+			p.revoke("worker", rights...)
+			w.put(c.end)
+			w.trouble(w.instance, c.what, setup.Right{Name: c.topic, Op: op})
+			w.calm()
+			w.othersGoOn()
+			p.grant("worker", rights...)
+			w.healed(w.instance)
+		})
+	}
 	for name, rights := range map[string][]setup.Right{"the group": {{Group: true, Name: group, Op: setup.Read}}, "everything": p.rights(setup.Worker)} {
 		p.g.t.Run(name, func(*testing.T) {
 			p.revoke("worker", rights...)
@@ -160,5 +190,46 @@ func takenAwayBeforeTakeover(p *part) {
 	w.healed(heir)
 	if err := heir.Stop(); err != nil {
 		p.g.t.Error(err)
+	}
+}
+
+// A client that lost its producer id asks for another, which it gets only while it may write somewhere: what it is told without the right
+// must not be kept for good. It loses the id where it does not know what became of records: brokers hung, or were gone.
+func producerIDAgain(p *part) {
+	t := p.g.t
+	p.make()
+	line := make(chan struct{}) // closed when the line is silent: until then the job that needs a write runs
+	p.rig.Kinds = func(mux *processor.Mux, who string) {
+		processor.Handle(mux, func(ctx context.Context, j *job.Job[needy]) error {
+			p.rig.Note(who, j.Message)
+			select {
+			case <-line:
+			case <-ctx.Done():
+			}
+			return job.Dead(errors.New("never"))
+		}, job.Policy{})
+	}
+	all := p.rights(setup.Worker)
+	p.grant("worker", all...)
+	var l edge.Line
+	i := p.rig.Start("w", verify, func(c *consumer.Config) { c.Opts = append(c.Opts, kgo.Dialer(l.Dial)) })
+	p.rig.Good(2)
+	p.rig.Finished()
+	p.rig.Put(p.rig.Job(0, "needy", "dying-1", `{}`))
+	p.rig.Until(func() string { return p.ran("dying-1", 1) })
+	l.Become(edge.Silent)
+	close(line)
+	p.rig.Good(2)
+	p.rig.Until(func() string { return says(i, "have timed out before they were able to be produced") })
+	p.revoke("worker", all...)
+	l.Become(edge.Fine)
+	p.rig.Until(func() string { return says(i, "grant this user") })
+	time.Sleep(3 * time.Second) // for how long the right is away, and not to wait for something
+	p.grant("worker", all...)
+	p.rig.Good(2)
+	p.rig.Finished()
+	p.rig.Until(func() string { return ready(i) })
+	if err := i.Stop(); err != nil {
+		t.Error(err)
 	}
 }

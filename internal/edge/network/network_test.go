@@ -3,6 +3,7 @@ package network_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -15,10 +16,26 @@ import (
 	"github.com/waybill-dev/waybill/producer"
 )
 
+// away is for how long brokers are in trouble: well beyond a session. WAYBILL_EDGE_AWAY=1m is the long run.
+func away(t *testing.T) time.Duration {
+	t.Helper()
+	said := os.Getenv("WAYBILL_EDGE_AWAY")
+	if said == "" {
+		return 12 * time.Second
+	}
+	d, err := time.ParseDuration(said)
+	if err != nil {
+		t.Fatalf("WAYBILL_EDGE_AWAY: %v", err)
+	}
+	return d
+}
+
 // A broker that is slow, hangs, is gone, or speaks nonsense for longer than a session lasts ends no instance and loses no
 // job: the instance says that it is not ready and why, and goes on by itself.
 func TestBrokersInTrouble(t *testing.T) {
+	t.Parallel()
 	t.Run("kfake", func(t *testing.T) { // each on its own: parallel cases
+		t.Parallel()
 		for name, is := range conditions {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -27,28 +44,25 @@ func TestBrokersInTrouble(t *testing.T) {
 		}
 	})
 	t.Run("kafka", func(t *testing.T) {
+		t.Parallel()
 		c := edge.Real(realkafka.Shared(t))
 		for name, is := range conditions {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				long := 12 * time.Second // twice a session
-				if is == gone {
-					long = time.Minute
-				}
-				trouble(t, c, is, long)
+				trouble(t, c, is, away(t))
 			})
 		}
 	})
 }
 
-var conditions = map[string]condition{"slow": slow, "hangs": silent, "gone": gone, "garbage": garbage}
+var conditions = map[string]edge.Condition{"slow": edge.Slow, "hangs": edge.Silent, "gone": edge.Gone, "garbage": edge.Garbage}
 
 // trouble has the line of one instance in trouble for so long, which is what the case is about, and not to wait for something.
-func trouble(t *testing.T, c *edge.Cluster, is condition, long time.Duration) {
+func trouble(t *testing.T, c *edge.Cluster, is edge.Condition, long time.Duration) {
 	r := edge.New(t, c)
-	var l, ours line
+	var l, ours edge.Line
 	i := r.Start("w", over(&l))
-	q, err := producer.New(producer.Config{Brokers: c.At.Brokers, Topic: r.Topic, Opts: []kgo.Opt{kgo.Dialer(ours.dial)}})
+	q, err := producer.New(producer.Config{Brokers: c.At.Brokers, Topic: r.Topic, Opts: []kgo.Opt{kgo.Dialer(ours.Dial)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,28 +76,28 @@ func trouble(t *testing.T, c *edge.Cluster, is condition, long time.Duration) {
 	r.Good(4)
 	r.Finished()
 
-	l.become(is)
-	ours.become(is)
+	l.Become(is)
+	ours.Become(is)
 	over := time.NewTimer(long)
 	defer over.Stop()
 	r.Good(4)
 	enqueued := make(chan error, 1)
 	go func() { enqueued <- enqueue(2) }()
-	if is != slow {
+	if is != edge.Slow {
 		r.Until(func() string {
 			err, troubles := i.Ready(), i.Status().Troubles
-			if err != nil && (is == silent || len(troubles) > 0 && strings.Contains(err.Error(), "; look at the brokers and at the network")) {
+			if err != nil && (is == edge.Silent || len(troubles) > 0 && strings.Contains(err.Error(), "; look at the brokers and at the network")) {
 				return ""
 			}
 			return fmt.Sprintf("ready: %v; troubles: %+v", err, troubles)
 		})
 	}
 	<-over.C
-	if is == slow {
+	if is == edge.Slow {
 		r.Finished()
 	}
-	l.become(fine)
-	ours.become(fine)
+	l.Become(edge.Fine)
+	ours.Become(edge.Fine)
 	r.Good(4)
 	r.Finished()
 	r.Until(func() string {
@@ -106,6 +120,6 @@ func trouble(t *testing.T, c *edge.Cluster, is condition, long time.Duration) {
 	}
 }
 
-func over(l *line) func(*consumer.Config) {
-	return func(c *consumer.Config) { c.Opts = append(c.Opts, kgo.Dialer(l.dial)) }
+func over(l *edge.Line) func(*consumer.Config) {
+	return func(c *consumer.Config) { c.Opts = append(c.Opts, kgo.Dialer(l.Dial)) }
 }

@@ -1,4 +1,4 @@
-package network_test
+package edge
 
 import (
 	"context"
@@ -8,34 +8,36 @@ import (
 	"time"
 )
 
-// condition is what a line is like.
-type condition int
+// Condition is what a line is like.
+type Condition int
 
+// What a line may be like; the zero value is Fine.
 const (
-	fine    condition = iota
-	slow              // each read takes a fifth of a second longer
-	silent            // connections stand, nothing comes back
-	gone              // connections end, nobody answers a dial
-	garbage           // what comes back is nonsense
+	Fine    Condition = iota
+	Slow              // each read takes a fifth of a second longer
+	Silent            // connections stand, nothing comes back
+	Gone              // connections end, nobody answers a dial
+	Garbage           // what comes back is nonsense
 )
 
 var errGone = errors.New("connection refused")
 
-// line is the network between one instance and its brokers.
-type line struct {
+// Line is the network between one instance and its brokers. The zero value is fine; give it to kgo.Dialer. Safe for
+// concurrent use.
+type Line struct {
 	mu    sync.Mutex
-	is    condition
+	is    Condition
 	conns map[*conn]struct{}
 }
 
-// become changes the line. Connections end with each change but to slow and silent, as those of a broker do that hung or
+// Become changes the line. Connections end with each change but to Slow and Silent, as those of a broker do that hung or
 // talked nonsense for a while.
-func (l *line) become(is condition) {
+func (l *Line) Become(is Condition) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	was := l.is
 	l.is = is
-	if is == slow || is == silent || was == slow {
+	if is == Slow || is == Silent || was == Slow {
 		return
 	}
 	for c := range l.conns {
@@ -44,14 +46,15 @@ func (l *line) become(is condition) {
 	clear(l.conns)
 }
 
-func (l *line) now() condition {
+func (l *Line) now() Condition {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.is
 }
 
-func (l *line) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	if l.now() == gone {
+// Dial connects as long as the line lets it.
+func (l *Line) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if l.now() == Gone {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: errGone}
 	}
 	inner, err := (&net.Dialer{}).DialContext(ctx, network, address)
@@ -61,7 +64,7 @@ func (l *line) dial(ctx context.Context, network, address string) (net.Conn, err
 	c := &conn{inner, l}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.is == gone {
+	if l.is == Gone {
 		_ = inner.Close()
 		return nil, &net.OpError{Op: "dial", Net: network, Err: errGone}
 	}
@@ -74,7 +77,7 @@ func (l *line) dial(ctx context.Context, network, address string) (net.Conn, err
 
 type conn struct {
 	net.Conn
-	line *line
+	line *Line
 }
 
 func (c *conn) Read(p []byte) (int, error) {
@@ -84,11 +87,11 @@ func (c *conn) Read(p []byte) (int, error) {
 			return n, err
 		}
 		switch c.line.now() {
-		case silent: // lost; the deadline of the reader ends this
+		case Silent: // lost; the deadline of the reader ends this
 			continue
-		case slow:
+		case Slow:
 			time.Sleep(200 * time.Millisecond) // what the line takes, not to wait for something
-		case garbage:
+		case Garbage:
 			for i := range n {
 				p[i] = byte(0xA5 ^ i)
 			}
