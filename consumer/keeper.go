@@ -10,14 +10,24 @@ import (
 // keeper makes progress of a handle's attempts durable: it waits while the shard has it written to the receipt log.
 type keeper struct{ h *handle }
 
+// Keep implements job.Keeper.
 func (k keeper) Keep(ctx context.Context, m *job.Message, state []byte) error {
+	return k.put(ctx, m, &task.Keep{Receipt: task.Progress(m, state)})
+}
+
+// Start implements job.Keeper.
+func (k keeper) Start(ctx context.Context, m *job.Message) error {
+	return k.put(ctx, m, &task.Keep{Receipt: task.StartMark(m), Mark: true})
+}
+
+func (k keeper) put(ctx context.Context, m *job.Message, keep *task.Keep) error {
 	h := k.h.of(m)
 	if h == nil { // let go
 		<-ctx.Done()
 		return ctx.Err()
 	}
 	answer := make(chan bool, 1)
-	keep := &task.Keep{Receipt: task.Progress(m, state), Answer: func(durable bool) { answer <- durable }}
+	keep.Answer = func(durable bool) { answer <- durable }
 	h.shard.post(h, func(m *task.Machine, now int64) { m.Keep(keep, now) })
 	select {
 	case durable := <-answer:

@@ -107,7 +107,7 @@ func split(seg *task.Segment) (out []*dedupe.Entry) {
 		part := &dedupe.Segment{Epoch: seg.Epoch, Receipts: receipts[:n:n]}
 		out = append(out, &dedupe.Entry{Segment: part})
 		if receipts = receipts[n:]; len(receipts) == 0 {
-			part.Frontiers = seg.Frontiers
+			part.Frontiers, part.Marks = seg.Frontiers, seg.Marks
 			return out
 		}
 	}

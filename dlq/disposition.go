@@ -7,18 +7,19 @@ type Disposition uint8
 
 // The dispositions.
 const (
-	Explicit    Disposition = iota + 1 // the handler said job.Dead
-	Exhausted                          // its attempts were used up
-	TooOld                             // it failed again past its policy's MaxAge
-	Undecodable                        // its payload does not decode, or is of another content type
-	Unknown                            // nobody knew its kind or its version for a day
-	Malformed                          // its headers break the wire format
-	Conflict                           // its identity was used before with another payload
-	TooLarge                           // its next copy was too large for the topic
+	Explicit       Disposition = iota + 1 // the handler said job.Dead
+	Exhausted                             // its attempts were used up
+	TooOld                                // it failed again past its policy's MaxAge
+	Undecodable                           // its payload does not decode, or is of another content type
+	Unknown                               // nobody knew its kind or its version for a day
+	Malformed                             // its headers break the wire format
+	Conflict                              // its identity was used before with another payload
+	TooLarge                              // its next copy was too large for the topic
+	OutcomeUnknown                        // an attempt of it began, and nobody knows how it ended
 	dispositionEnd
 )
 
-var dispositionText = [dispositionEnd]string{"none", "explicit", "exhausted", "too_old", "undecodable", "unknown", "malformed", "conflict", "too_large"}
+var dispositionText = [dispositionEnd]string{"none", "explicit", "exhausted", "too_old", "undecodable", "unknown", "malformed", "conflict", "too_large", "outcome_unknown"}
 
 // String is the disposition's wire text, such as "too_old"; "none" is the zero value's.
 func (d Disposition) String() string {

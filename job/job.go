@@ -57,6 +57,8 @@ type Message struct {
 
 	// Emitted is what the attempt under way has emitted, see Emit; nil for nothing.
 	Emitted *[]Emission
+	// Unsure says that an attempt of the job may have run of which nobody knows the end; Reconcile decides, before Handle.
+	Unsure bool
 	// Result is what the attempt under way has set as its job's result, see SetResult; nil for nothing.
 	Result   []byte
 	progress *progress // see Step and Checkpoint; nil while there is none

@@ -28,11 +28,14 @@ const (
 	CodeTooLarge            // the copy or letter was refused for its size
 	CodeSnoozed             // the handler said job.Snooze; burns no attempt
 	CodeScheduled           // the job waits for its At; burns no attempt
+	CodeOutcomeUnknown      // an attempt began, and nobody knows how it ended
+	CodeUnreconciled        // the same, and Reconcile could not say whether its effect happened
 	codeEnd
 )
 
 var codeText = [codeEnd]string{"none", "handler_error", "panic", "deadline", "cancelled", "decode", "content_type",
-	"unknown_kind", "unknown_version", "malformed", "dead", "discarded", "expired", "conflict", "too_large", "snoozed", "scheduled"}
+	"unknown_kind", "unknown_version", "malformed", "dead", "discarded", "expired", "conflict", "too_large", "snoozed", "scheduled",
+	"outcome_unknown", "unreconciled"}
 
 // String is the code's wire text, such as "handler_error".
 func (c Code) String() string {

@@ -63,7 +63,8 @@ func TestControlErrorsUnwrap(t *testing.T) {
 // Wire format: these texts never change, and none may be missing here.
 func TestCodes(t *testing.T) {
 	texts := []string{"none", "handler_error", "panic", "deadline", "cancelled", "decode", "content_type", "unknown_kind",
-		"unknown_version", "malformed", "dead", "discarded", "expired", "conflict", "too_large", "snoozed", "scheduled"}
+		"unknown_version", "malformed", "dead", "discarded", "expired", "conflict", "too_large", "snoozed", "scheduled",
+		"outcome_unknown", "unreconciled"}
 	for i, text := range texts {
 		c := job.Code(i)
 		if c.String() != text {

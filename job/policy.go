@@ -41,15 +41,29 @@ const (
 	// hand-over that was not clean up to 10,000 records past the frontier run again, a replay runs all that succeeded at the
 	// first attempt, and a second enqueue of such a job is a job of its own.
 	AtLeastOnce
+	// AtMostOnce: a mark is durable before the handler is called, and a job found marked whose attempt nobody knows the end of
+	// is filed (outcome_unknown), not run. What the handler returns is known: its errors are retried as ever. It costs the
+	// way to a broker and back before each attempt.
+	AtMostOnce
+	// Reconciled is for effects that cannot be repeated: marked as under AtMostOnce, but of a job whose attempt nobody knows
+	// the end of the kind's Reconcile is asked whether its effect happened.
+	Reconciled
 )
 
-// String is the guarantee's name as used in settings and events: effectively_once, at_least_once.
+// Marked reports whether attempts under the guarantee begin with a durable mark.
+func (g Guarantee) Marked() bool { return g == AtMostOnce || g == Reconciled }
+
+// String is the guarantee's name as used in settings and events: effectively_once, at_least_once, at_most_once, reconciled.
 func (g Guarantee) String() string {
 	switch g {
 	case EffectivelyOnce:
 		return "effectively_once"
 	case AtLeastOnce:
 		return "at_least_once"
+	case AtMostOnce:
+		return "at_most_once"
+	case Reconciled:
+		return "reconciled"
 	}
 	return fmt.Sprintf("guarantee_%d", uint8(g))
 }
@@ -127,7 +141,7 @@ func (p Policy) Validate() error {
 			errs = append(errs, fmt.Errorf(format, a...))
 		}
 	}
-	add(p.Guarantee > AtLeastOnce, "Policy.Guarantee: %d is no guarantee; use job.EffectivelyOnce or job.AtLeastOnce", p.Guarantee)
+	add(p.Guarantee > Reconciled, "Policy.Guarantee: %d is no guarantee; use job.EffectivelyOnce, job.AtLeastOnce, job.AtMostOnce or job.Reconciled", p.Guarantee)
 	add(p.Order > Unordered, "Policy.Order: %d is no order; use job.ByKey, job.ByPartition or job.Unordered", p.Order)
 	add(p.Timeout < 0, "Policy.Timeout: %v is negative", p.Timeout)
 	add(p.MaxAttempts < 0, "Policy.MaxAttempts: %d is negative; 1 means no retry", p.MaxAttempts)

@@ -40,7 +40,7 @@ func TestPolicyValidate(t *testing.T) {
 		"zero":       {job.Policy{}, nil},
 		"no jitter":  {job.Policy{Backoff: job.Backoff{Jitter: job.NoJitter}}, nil},
 		"all jitter": {job.Policy{Backoff: job.Backoff{Jitter: 1, Factor: 1}}, nil},
-		"guarantee":  {job.Policy{Guarantee: 2}, []string{"Policy.Guarantee: 2 is no guarantee; use job.EffectivelyOnce or job.AtLeastOnce"}},
+		"guarantee":  {job.Policy{Guarantee: 4}, []string{"Policy.Guarantee: 4 is no guarantee; use job.EffectivelyOnce, job.AtLeastOnce, job.AtMostOnce or job.Reconciled"}},
 		"order":      {job.Policy{Order: 3}, []string{"Policy.Order: 3 is no order"}},
 		"max below":  {job.Policy{Backoff: job.Backoff{Initial: 2, Max: 1}}, []string{"Policy.Backoff: Max 1ns is below Initial 2ns"}},
 		"initial":    {job.Policy{Backoff: job.Backoff{Initial: -1}}, []string{"must not be negative"}},

@@ -21,6 +21,8 @@ const MaxStepName = 64
 type Keeper interface {
 	// Keep returns nil once state is durable: whoever runs the job next has it. The state is not changed afterwards.
 	Keep(ctx context.Context, m *Message, state []byte) error
+	// Start returns nil once a mark is durable that says that an attempt of m begins: whoever has the job next knows.
+	Start(ctx context.Context, m *Message) error
 }
 
 type keeperKey struct{}
@@ -29,6 +31,15 @@ type keeperKey struct{}
 // calls a handler itself, progress lives and ends with its Message.
 func WithKeeper(ctx context.Context, k Keeper) context.Context {
 	return context.WithValue(ctx, keeperKey{}, k)
+}
+
+// Start has the begin of an attempt marked, for kinds whose guarantee is Marked: an engine's affair. Without a Keeper in ctx it
+// does nothing.
+func Start(ctx context.Context, m *Message) error {
+	if k, ok := ctx.Value(keeperKey{}).(Keeper); ok {
+		return k.Start(ctx, m)
+	}
+	return nil
 }
 
 // Step runs one step of a job at most once more than it succeeds: when run has returned nil, its result is durable before

@@ -17,6 +17,8 @@ type shelf struct {
 	err  error
 }
 
+func (s *shelf) Start(context.Context, *Message) error { return nil }
+
 func (s *shelf) Keep(_ context.Context, _ *Message, state []byte) error {
 	if s.err == nil {
 		s.kept = state

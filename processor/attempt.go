@@ -14,6 +14,7 @@ import (
 type runner[T job.Args] struct {
 	name        string
 	handle      func(context.Context, *job.Job[T]) error
+	reconcile   func(context.Context, *job.Job[T]) (bool, error)
 	batch       func(context.Context, []*job.Job[T]) []error
 	version     int
 	upcast      func(int, []byte) ([]byte, error)
@@ -76,13 +77,27 @@ func (r *runner[T]) call(a *attempt[T], m *job.Message) (err error) {
 	}()
 	if err = r.decode(&a.job, m); err == nil {
 		if r.handle != nil {
-			err = r.handle(&a.clock, &a.job)
+			err = r.sure(a)
 		} else {
 			err = r.match(r.batch(&a.clock, []*job.Job[T]{&a.job}), 1)[0]
 		}
 	}
 	ended = true
 	return err
+}
+
+// sure is the handler, or for a job with an attempt that nobody knows the end of first the question whether its effect happened.
+func (r *runner[T]) sure(a *attempt[T]) error {
+	if m := a.job.Message; m.Unsure && r.reconcile != nil {
+		happened, err := r.reconcile(&a.clock, &a.job)
+		if err != nil {
+			return err
+		}
+		if m.Unsure = false; happened {
+			return nil
+		}
+	}
+	return r.handle(&a.clock, &a.job)
 }
 
 // open is decode behind its own recover, for batches.

@@ -24,6 +24,11 @@ type Kind[T job.Args] struct {
 	//
 	// The ctx is that of the whole batch: what middleware puts into the context of a message is not in it.
 	Batch func(ctx context.Context, js []*job.Job[T]) []error
+	// Reconcile is asked, instead of Handle being called, of a job with an attempt that nobody knows the end of: its process died
+	// or lost the task meanwhile. true: the effect happened, the job is done; false: it did not, and Handle is called next, in the
+	// same attempt. Its errors are Handle's: the job is retried, and Reconcile asked again. Required for job.Reconciled,
+	// and only there.
+	Reconcile func(ctx context.Context, j *job.Job[T]) (happened bool, err error)
 	// BatchSize is the most jobs Batch is given at once. Defaults to DefaultBatchSize; set it only with Batch.
 	BatchSize int
 
@@ -110,6 +115,9 @@ func (k *Kind[T]) faults() []error {
 	}
 	add(k.Handle == nil && k.Batch == nil, "neither Handle nor Batch is set; set one")
 	add(k.Handle != nil && k.Batch != nil, "both Handle and Batch are set; set one")
+	add(k.Reconcile == nil && k.Policy.Guarantee == job.Reconciled, "Reconcile: is not set; under job.Reconciled it says whether an effect happened")
+	add(k.Reconcile != nil && k.Policy.Guarantee != job.Reconciled, "Reconcile: is set under %v; set Policy.Guarantee to job.Reconciled, or leave it out", k.Policy.Guarantee)
+	add(k.Batch != nil && k.Policy.Guarantee.Marked(), "Policy.Guarantee: %v marks one job at a time; set Handle, not Batch", k.Policy.Guarantee)
 	add(k.BatchSize < 0, "BatchSize: %d is negative; 0 means %d", k.BatchSize, DefaultBatchSize)
 	add(k.BatchSize > 0 && k.Batch == nil, "BatchSize: %d is set without Batch; leave it at 0", k.BatchSize)
 	add(k.Version < 0, "Version: %d is negative; count versions from 0", k.Version)
@@ -137,13 +145,13 @@ func build[T job.Args](k Kind[T], name string, global []Middleware) (*Processor,
 		k.BatchSize = DefaultBatchSize
 	}
 	p := &Processor{
-		name: name, first: name, policy: k.Policy.WithDefaults(), version: k.Version, batchSize: k.BatchSize, card: k.Card,
+		marks: k.Policy.Guarantee.Marked(), name: name, first: name, policy: k.Policy.WithDefaults(), version: k.Version, batchSize: k.BatchSize, card: k.Card,
 	}
 	if len(k.Aliases) > 0 {
 		p.first = k.Aliases[0]
 	}
 	r := &runner[T]{
-		name: name, handle: k.Handle, batch: k.Batch, version: k.Version, upcast: k.Upcast, codec: k.Codec,
+		name: name, handle: k.Handle, reconcile: k.Reconcile, batch: k.Batch, version: k.Version, upcast: k.Upcast, codec: k.Codec,
 		contentType: k.Codec.ContentType(), timeout: p.policy.Timeout,
 	}
 	if reflect.TypeFor[T]().Kind() == reflect.Pointer {

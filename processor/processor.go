@@ -15,6 +15,7 @@ type Processor struct {
 	policy      job.Policy
 	version     int
 	batchSize   int
+	marks       bool // an attempt begins with a durable mark
 	card        Card
 	chain       Handler                                                        // everything, from the outermost middleware in
 	plain       func(ctx context.Context, m *job.Message, now time.Time) error // the same where there is no middleware; else nil
@@ -79,12 +80,22 @@ func (p *Processor) attempt(ctx context.Context, m *job.Message, now time.Time, 
 	}()
 	if err := ctx.Err(); err != nil {
 		*out = job.Outcome{Verdict: job.VerdictCancelled, Code: job.CodeCancelled, Text: "not started: " + err.Error()}
+	} else if err := p.mark(ctx, m); err != nil {
+		*out = classify(ctx, err)
 	} else if p.plain != nil {
 		*out = classify(ctx, p.plain(ctx, m, now))
 	} else {
 		*out = classify(ctx, p.chain(ctx, m))
 	}
 	ok = true
+}
+
+// mark makes durable that an attempt begins, before anything of it runs, middleware included.
+func (p *Processor) mark(ctx context.Context, m *job.Message) error {
+	if !p.marks {
+		return nil
+	}
+	return job.Start(ctx, m)
 }
 
 // RunBatch runs one attempt of each message and sets out at the same index; out must be as long as ms. Of a kind with Batch

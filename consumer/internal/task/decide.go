@@ -79,19 +79,39 @@ func (m *Machine) known(e *Entry) bool {
 	switch {
 	case r.State == dedupe.StateNone:
 		e.env.Restore(nil)
-		return false
+		return m.begun(e, r)
 	case e.src.tier < 0 && r.Gen == 0 && r.Digest != e.env.Digest:
 		m.file(e, dlq.Conflict, job.CodeConflict, fmt.Sprintf("job %s/%s was enqueued before with another payload", e.env.WireKind, e.env.ID))
 		return true
 	case !r.Stale(e.env.Generation, e.env.Hop):
 		e.env.Restore(r.Result)
-		return false
+		return m.begun(e, r)
 	case r.State == dedupe.Done:
 		m.settle(e, EndDuplicate)
 	default:
 		m.settle(e, EndStale)
 	}
 	return true
+}
+
+// begun sees to a job with an attempt that began and of which nobody knows the end, as its kind is promised. What an attempt
+// of this owner came to is known, save where it was cancelled.
+func (m *Machine) begun(e *Entry, r dedupe.Receipt) bool {
+	if e.env.Unsure = false; e.Kind == nil {
+		return false
+	}
+	started := r.State == dedupe.Started && r.Gen == e.env.Generation && r.Hop == e.env.Hop
+	switch e.Kind.Policy.Guarantee {
+	case job.AtMostOnce:
+		if started {
+			m.file(e, dlq.OutcomeUnknown, job.CodeOutcomeUnknown, fmt.Sprintf("attempt %d began, and nobody knows how it ended: its process died or lost the task. The kind is promised at most one run; redrive it if its effect did not happen", e.env.Attempt))
+		}
+		return started
+	case job.Reconciled:
+		filed := r.State == dedupe.Dead && r.Gen < e.env.Generation && r.Code == job.CodeUnreconciled // and redriven
+		e.env.Unsure = started || filed || e.env.LastCode == job.CodeUnreconciled
+	}
+	return false
 }
 
 func (m *Machine) offer(e *Entry) {
@@ -111,7 +131,7 @@ func (m *Machine) handOver(e *Entry) {
 // unchanged, and files it after KeepUnknown.
 func (m *Machine) unknown(e *Entry, code job.Code, text string) {
 	first := e.env.FirstFailure
-	if e.env.LastCode != job.CodeUnknownKind && e.env.LastCode != job.CodeUnknownVersion || first.IsZero() {
+	if !e.env.Unsure && e.env.LastCode != job.CodeUnknownKind && e.env.LastCode != job.CodeUnknownVersion || first.IsZero() {
 		first = m.time()
 	}
 	if m.time().Sub(first) >= m.cfg.KeepUnknown {

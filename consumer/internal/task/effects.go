@@ -48,6 +48,7 @@ type Write struct {
 type Segment struct {
 	Epoch     int64
 	Receipts  []dedupe.Receipt
+	Marks     []dedupe.Receipt // that attempts begin; they stand with the frontiers
 	Frontiers []dedupe.Frontier
 
 	keeps   []*Keep

@@ -8,6 +8,7 @@ import (
 // Keep is progress that an attempt wants durable before it goes on: a step's result, or a checkpoint.
 type Keep struct {
 	Receipt dedupe.Receipt
+	Mark    bool // it says that an attempt begins: void unless the task is still this owner's
 	// Answer is called once, by the shard. Not durable means that the task is not held any more: what was kept may still
 	// become durable, since it is true whoever owns the task.
 	Answer func(durable bool)
@@ -25,6 +26,21 @@ func Progress(msg *job.Message, state []byte) dedupe.Receipt {
 	return r
 }
 
+// StartMark says that an attempt begins.
+func StartMark(msg *job.Message) dedupe.Receipt {
+	return receiptOf(msg, dedupe.Started, msg.Hop, msg.Attempt-1, job.CodeNone)
+}
+
+// marks are the started marks among what is kept.
+func marks(keeps []*Keep) (out []dedupe.Receipt) {
+	for _, k := range keeps {
+		if k.Mark {
+			out = append(out, k.Receipt)
+		}
+	}
+	return out
+}
+
 // Keep has progress written with the next segment, which it does not let wait for the tick: a handler waits. Those that come
 // while a segment is on the way go together in the next.
 func (m *Machine) Keep(k *Keep, now int64) {
@@ -33,7 +49,9 @@ func (m *Machine) Keep(k *Keep, now int64) {
 		m.Out.Kept = append(m.Out.Kept, k)
 		return
 	}
-	m.record(k.Receipt)
+	if !k.Mark {
+		m.record(k.Receipt)
+	}
 	m.keeps = append(m.keeps, k)
 	m.flushKept()
 	m.balance()
@@ -78,7 +96,9 @@ func (m *Machine) stamp(receipts []dedupe.Receipt) {
 // not stand above what this one was told to be durable.
 func (m *Machine) keepAgain(seg *Segment) {
 	for _, k := range seg.keeps {
-		m.record(k.Receipt)
+		if !k.Mark {
+			m.record(k.Receipt)
+		}
 	}
 	m.keeps = append(seg.keeps, m.keeps...)
 	seg.keeps = nil

@@ -31,6 +31,13 @@ func (s *stepper) Keep(_ context.Context, m *job.Message, state []byte) error {
 	return nil
 }
 
+// Start implements job.Keeper; its answer comes later too.
+func (s *stepper) Start(_ context.Context, m *job.Message) error {
+	s.p.m.Keep(&Keep{Receipt: StartMark(m), Mark: true, Answer: func(d bool) { s.answers = append(s.answers, d) }}, s.p.w.now)
+	s.p.carry()
+	return nil
+}
+
 func (s *stepper) step(t *testing.T, e *Entry, name string, calls *int) {
 	t.Helper()
 	n, err := job.Step(job.WithKeeper(t.Context(), s), e.Message(), name, func(context.Context) (int, error) { *calls++; return 7, nil })

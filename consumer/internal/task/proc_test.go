@@ -169,7 +169,7 @@ func (p *proc) sendSegment(s *Segment, late bool) {
 		x.parts = append(x.parts, &dedupe.Entry{Segment: &dedupe.Segment{Epoch: s.Epoch, Receipts: rest[:w.part]}})
 		rest = rest[w.part:]
 	}
-	x.parts = append(x.parts, &dedupe.Entry{Segment: &dedupe.Segment{Epoch: s.Epoch, Receipts: rest, Frontiers: s.Frontiers}})
+	x.parts = append(x.parts, &dedupe.Entry{Segment: &dedupe.Segment{Epoch: s.Epoch, Receipts: rest, Frontiers: s.Frontiers, Marks: s.Marks}})
 	p.logq = append(p.logq, x)
 	what := "segment"
 	if late {

@@ -57,7 +57,7 @@ func (m *Machine) flush() {
 		seg.sources = append(seg.sources, sourceFrontier{s, at})
 		seg.Frontiers = append(seg.Frontiers, dedupe.Frontier{Topic: s.id, Offset: at})
 	}
-	if !moved && len(m.pending) == 0 {
+	if !moved && len(m.pending)+len(m.keeps) == 0 {
 		return
 	}
 	for id, at := range m.carried { // a newer epoch's frontiers replace an older's: none may be left out
@@ -66,6 +66,7 @@ func (m *Machine) flush() {
 	m.dirty = false
 	seg.Receipts, m.pending, m.usual = m.pending, nil, len(m.pending)
 	seg.keeps, m.keeps = m.keeps, nil
+	seg.Marks = marks(seg.keeps)
 	m.stamp(seg.Receipts)
 	m.overlay, m.inFlight = m.inFlight, m.overlay
 	m.segment = seg

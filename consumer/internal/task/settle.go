@@ -122,6 +122,9 @@ func (m *Machine) hop(e *Entry, tier int, stamp job.Stamp, code job.Code) {
 		return
 	}
 	stamp.Hop, stamp.Gen, stamp.Origin = env.Hop+1, env.Generation, env.Origin
+	if env.Unsure { // whoever runs the copy must ask, too
+		stamp.Code = job.CodeUnreconciled
+	}
 	r := m.receipt(e, dedupe.Retrying, stamp.Hop, stamp.Attempts, code)
 	m.send(&Write{Entry: e, Dest: ToTier, Topic: m.cfg.Tiers[tier].Topic, Stamp: stamp, receipt: r, tier: tier, end: endOfHop(code)})
 }
@@ -130,7 +133,7 @@ func (m *Machine) hop(e *Entry, tier int, stamp job.Stamp, code job.Code) {
 // the job it conflicts with is another.
 func (m *Machine) file(e *Entry, d dlq.Disposition, code job.Code, text string) {
 	burnt := e.env.Attempt - 1
-	if d == dlq.Explicit || d == dlq.Exhausted || d == dlq.TooOld || d == dlq.Undecodable {
+	if d == dlq.Explicit || d == dlq.Exhausted || d == dlq.TooOld || d == dlq.Undecodable || d == dlq.OutcomeUnknown {
 		burnt = e.env.Attempt
 	}
 	m.fileBurnt(e, d, code, text, burnt)
@@ -141,6 +144,9 @@ func (m *Machine) fileBurnt(e *Entry, d dlq.Disposition, code job.Code, text str
 	first := env.FirstFailure
 	if first.IsZero() {
 		first = m.time()
+	}
+	if env.Unsure {
+		code = job.CodeUnreconciled
 	}
 	w := &Write{Entry: e, Dest: ToDeadLetters, Disposition: d, Code: code, Text: text, Attempts: burnt, First: first, Last: m.time(),
 		receipt: m.receipt(e, dedupe.Dead, 0, burnt, code), end: EndDead}

@@ -85,7 +85,7 @@ func (s *sim) assignAny() {
 
 func (s *sim) produceAny() {
 	s.jobs++
-	m := job.Message{Kind: []string{"keyed", "keyed", "free", "part", "oldkeyed", "mystery", "again", "again"}[s.pick(8)], ID: fmt.Sprintf("j%d", s.pick(5)),
+	m := job.Message{Kind: []string{"keyed", "keyed", "free", "part", "oldkeyed", "mystery", "again", "again", "once"}[s.pick(9)], ID: fmt.Sprintf("j%d", s.pick(5)),
 		Key: []byte{'k', byte('0' + s.pick(2))}, Payload: []byte("payload")}
 	switch s.pick(12) {
 	case 1:
@@ -244,6 +244,15 @@ func (s *sim) endSome(p *proc) {
 	case 9:
 		es = slices.Clone(p.pool)
 	}
+	if o.Verdict != job.VerdictCancelled {
+		es = s.started(es)
+	}
+	for _, e := range es {
+		delete(s.starting, e)
+	}
+	if len(es) == 0 {
+		return
+	}
 	if e := es[0]; len(es) == 1 && o.Verdict == job.VerdictDone && !repeats(e) && s.one(6) {
 		s.count["emit"]++
 		_, _ = e.env.EmitRaw("free", []byte("x"), "", nil)
@@ -251,10 +260,59 @@ func (s *sim) endSome(p *proc) {
 	p.end(es, o)
 }
 
+// run is one run of a job: a generation and hop of it.
+type run struct {
+	id       job.Identity
+	gen, hop uint32
+}
+
+// start is how far a marked attempt is.
+type start uint8
+
+const (
+	marking start = iota + 1
+	called
+)
+
+// startOne has a marked attempt begin: its handler runs once the mark is durable, if it was not cancelled before. No run of
+// an at-most-once kind begins twice, whoever owns the task.
+func (s *sim) startOne(p *proc, e *Entry) {
+	if s.starting[e] == marking {
+		return
+	}
+	s.starting[e] = marking
+	x := run{e.env.Identity, e.env.Generation, e.env.Hop}
+	p.m.Keep(&Keep{Receipt: StartMark(e.Message()), Mark: true, Answer: func(durable bool) {
+		if !durable || s.starting[e] != marking {
+			return
+		}
+		s.starting[e] = called
+		s.count["start"]++
+		if s.begun[x]++; s.begun[x] > 1 {
+			s.fail("run %v of an at-most-once kind began twice", x)
+		}
+	}}, s.now)
+	p.carry()
+}
+
+// started are those whose handler has been called.
+func (s *sim) started(es []*Entry) (out []*Entry) {
+	for _, e := range es {
+		if !e.Kind.Policy.Guarantee.Marked() || s.starting[e] == called {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
 // keepSome has an attempt make progress. What an owner in force is told to be durable must not be lost; a zombie may be told
 // so too, but its word can come after another has settled the job's next hop.
 func (s *sim) keepSome(p *proc) {
 	e := p.pool[s.pick(len(p.pool))]
+	if e.Kind.Policy.Guarantee.Marked() && s.starting[e] != called {
+		s.startOne(p, e)
+		return
+	}
 	n := progressOf(e) + 1
 	if repeats(e) && (p.done[e.env.Offset] || s.done[e.env.Offset]) {
 		return // a rerun of a first success that left no receipt: its history says that it is done
@@ -268,6 +326,9 @@ func (s *sim) keepSome(p *proc) {
 		p.carry()
 	})), n)
 }
+
+// Start implements job.Keeper; the simulation has a step of its own for marks.
+func (f keeps) Start(context.Context, *job.Message) error { return nil }
 
 // keeps is a job.Keeper that does not wait.
 type keeps func(state []byte)

@@ -27,6 +27,9 @@ type sim struct {
 	count  map[string]int  // steps taken, by name
 	jobs   int
 	ended  bool // choices ran out
+
+	starting map[*Entry]start // marked attempts
+	begun    map[run]int      // whose handlers were called
 }
 
 func (s *sim) pick(n int) int {
@@ -51,7 +54,7 @@ type step struct {
 
 // simulate runs one history: a random part with faults, then peace until everything is final, then a drain.
 func simulate(choose func(int) int, steps int, trace func(string, ...any)) (s *sim) {
-	s = &sim{world: newWorld(), choose: choose, count: map[string]int{}}
+	s = &sim{world: newWorld(), choose: choose, count: map[string]int{}, starting: map[*Entry]start{}, begun: map[run]int{}}
 	s.trace = trace
 	s.part = 1 + s.pick(3)
 	s.chain = s.pick(2) * (1 + s.pick(4))
@@ -158,7 +161,7 @@ func TestSimulation(t *testing.T) {
 		}
 	}
 	for _, must := range []string{"produce", "rewind", "lose offsets", "redrive", "orphan lands", "crash", "zombie", "zombie notices", "revoke", "drain takes too long",
-		"lease ends", "tier comes later", "log refused", "log ack lost", "input write refused", "input write ack lost", "commit", "input progress", "emit"} {
+		"lease ends", "tier comes later", "log refused", "log ack lost", "input write refused", "input write ack lost", "commit", "input progress", "emit", "start"} {
 		if count[must] == 0 {
 			t.Errorf("no history had the step %q", must)
 		}

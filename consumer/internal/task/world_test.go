@@ -104,6 +104,10 @@ func newWorld() *world {
 	w.kinds["oldkeyed"] = w.kinds["keyed"]
 	w.kinds["again"] = kind("again", "again", job.ByKey)
 	w.kinds["again"].Policy.Guarantee = job.AtLeastOnce
+	for name, g := range map[string]job.Guarantee{"once": job.AtMostOnce, "asked": job.Reconciled} {
+		w.kinds[name] = kind(name, name, job.ByKey)
+		w.kinds[name].Policy.Guarantee = g
+	}
 	w.folds = []fold{emptyFold()}
 	return w
 }
@@ -203,13 +207,17 @@ func (f fold) apply(e *dedupe.Entry, by *proc) fold {
 		f.epoch, f.owner = e.Offset, by
 		return f
 	}
-	if len(e.Segment.Receipts) > 0 {
+	receipts := e.Segment.Receipts
+	if e.Segment.Epoch == f.epoch { // marks of another are void
+		receipts = slices.Concat(receipts, e.Segment.Marks)
+	}
+	if len(receipts) > 0 {
 		f.facts = maps.Clone(f.facts)
 		if f.facts == nil {
 			f.facts = map[job.Identity]fact{}
 		}
-		for i := range e.Segment.Receipts {
-			r := &e.Segment.Receipts[i]
+		for i := range receipts {
+			r := &receipts[i]
 			f.facts[r.Identity] = f.facts[r.Identity].join(factOf(r))
 		}
 	}
@@ -238,7 +246,7 @@ func factOf(r *dedupe.Receipt) fact { return fact{r.State, r.Gen, r.Hop, r.Diges
 
 func (a fact) final() bool { return a.state >= dedupe.Expired }
 
-// join: the maximum of (done, generation, final: dead above discarded and expired, next hop, step above retrying).
+// join: the maximum of (done, generation, final: dead above discarded and expired, next hop, started above step above retrying).
 func (a fact) join(b fact) fact {
 	flag := func(b bool) int {
 		if b {
@@ -255,8 +263,9 @@ func (a fact) join(b fact) fact {
 		}
 		return 0
 	}
+	running := func(f fact) int { return flag(f.state == dedupe.Step) + 2*flag(f.state == dedupe.Started) }
 	c := cmp.Or(flag(b.state != 0)-flag(a.state != 0), flag(b.state == dedupe.Done)-flag(a.state == dedupe.Done), cmp.Compare(b.gen, a.gen),
-		end(b)-end(a), cmp.Compare(b.hop, a.hop), flag(b.state == dedupe.Step)-flag(a.state == dedupe.Step))
+		end(b)-end(a), cmp.Compare(b.hop, a.hop), running(b)-running(a))
 	if c > 0 {
 		return b
 	}
