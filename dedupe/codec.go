@@ -3,13 +3,16 @@ package dedupe
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"slices"
+
+	"github.com/waybill-dev/waybill/job"
 )
 
 // The wire format of the receipt log: values of records without key or headers.
 //
 // Every entry, of every version to come, is framed the same way, so that damage and news can be told apart:
 //
-//	1 byte    version of the body, 1 or 2
+//	1 byte    version of the body, 1 to 3
 //	n bytes   body
 //	4 bytes   CRC-32C (Castagnoli) of all before it, little endian
 //
@@ -35,6 +38,10 @@ import (
 //	uvarint   number of receipts, and each, see below
 //	uvarint   number of started marks, and each likewise
 //
+// An owner that lets its task go says so with one more mark, the last of the list: of the identity that is all zeros, started,
+// with attempt 1, key hash, digest and origin difference 0, and hop 1 when suspects are left (LeftSuspects), no hop when not
+// (Released). Who does not know of it takes it for the mark of a job that nobody has.
+//
 // A receipt, 34 bytes at least, 35 or 36 in an ordinary segment of first successes:
 //
 //	1 byte    bits 0-2 state (1 retrying, 2 step, 3 started, 4 expired, 5 discarded, 6 dead, 7 done)
@@ -54,10 +61,16 @@ import (
 //
 //	[text]    the result, not empty, in place of the length minus 1 and the result
 //
+// Version 3 is written only for segments with receipts of jobs that may be enqueued again (Receipt.Repeats), which only kinds
+// with a window of their own have. It is version 2 with one more byte in each receipt and mark, after the first:
+//
+//	1 byte    bit 0 the job may be enqueued again; the others are 0
+//
 // Decode accepts exactly what is written: each value has one encoding, and nothing may follow it.
 const (
 	version1 = 1
-	version2 = 2 // the newest version this code reads
+	version2 = 2
+	version3 = 3 // the newest version this code reads
 
 	kindOwner   = 1
 	kindSegment = 2
@@ -69,18 +82,21 @@ const (
 	flagResult  = 1 << 7
 	stateBits   = flagHop - 1
 
+	moreRepeats = 1 << 0
+
 	fixedReceipt = 1 + 16 + 8 + 8
 	minReceipt   = fixedReceipt + 1
 	minFrontier  = 16 + 1
 	checksumSize = 4
+	releaseSize  = minReceipt + 2
 )
 
 // Sizes for whoever cuts segments to a record size limit: a segment takes at most SegmentOverhead bytes, MaxFrontierSize
 // for each frontier and MaxReceiptSize for each receipt and mark.
 const (
-	SegmentOverhead = 2 + binary.MaxVarintLen64 + 3*binary.MaxVarintLen64 + checksumSize
+	SegmentOverhead = 2 + binary.MaxVarintLen64 + 3*binary.MaxVarintLen64 + releaseSize + checksumSize
 	MaxFrontierSize = 16 + binary.MaxVarintLen64
-	MaxReceiptSize  = fixedReceipt + binary.MaxVarintLen64 + 3*binary.MaxVarintLen32 + 1 + 2 + MaxProgress
+	MaxReceiptSize  = fixedReceipt + 1 + binary.MaxVarintLen64 + 3*binary.MaxVarintLen32 + 1 + 2 + MaxProgress
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -99,7 +115,8 @@ func AppendOwner(dst []byte, o *Owner) []byte {
 }
 
 // AppendSegment appends the log value of a segment to dst and returns the extended slice. Receipts of StateNone, or of
-// no state, say nothing and are left out; results are cut at their bound. It keeps nothing of s.
+// no state, say nothing and are left out, and so are marks of the identity that is all zeros; results are cut at their
+// bound. It keeps nothing of s.
 func AppendSegment(dst []byte, s *Segment) []byte {
 	start := len(dst)
 	version := s.version()
@@ -110,8 +127,8 @@ func AppendSegment(dst []byte, s *Segment) []byte {
 		dst = append(dst, s.Frontiers[i].Topic[:]...)
 		dst = binary.AppendVarint(dst, s.Frontiers[i].Offset)
 	}
-	dst = appendReceipts(dst, s.Receipts, version)
-	dst = appendReceipts(dst, s.Marks, version)
+	dst = appendReceipts(dst, s.Receipts, version, Held)
+	dst = appendReceipts(dst, s.marks(), version, s.Release)
 	return appendChecksum(dst, start)
 }
 
@@ -121,24 +138,50 @@ func appendChecksum(dst []byte, start int) []byte {
 
 // version is the oldest that can say all of s.
 func (s *Segment) version() byte {
-	for _, list := range [...][]Receipt{s.Receipts, s.Marks} {
+	version := byte(version1)
+	for _, list := range [...][]Receipt{s.Receipts, s.marks()} {
 		for i := range list {
-			if r := &list[i]; len(r.Result) > MaxResult && says(r.State) && r.State != Done {
-				return version2
+			switch r := &list[i]; {
+			case !says(r.State):
+			case r.Repeats:
+				return version3
+			case len(r.Result) > MaxResult && r.State != Done:
+				version = version2
 			}
 		}
 	}
-	return version1
+	return version
 }
 
 func says(s State) bool { return s > StateNone && s < states }
 
-func appendReceipts(dst []byte, list []Receipt, version byte) []byte {
+// marks are the started marks that can be said: one of the identity that no job has is a release.
+func (s *Segment) marks() []Receipt {
+	nobody := func(r Receipt) bool { return r.Identity == job.Identity{} }
+	if !slices.ContainsFunc(s.Marks, nobody) {
+		return s.Marks
+	}
+	return slices.DeleteFunc(slices.Clone(s.Marks), nobody)
+}
+
+// releaseMark is how a release stands among the marks, behind one of that origin.
+func releaseMark(how Release, origin int64) Receipt {
+	r := Receipt{State: Started, Attempt: 1, Origin: origin}
+	if how == LeftSuspects {
+		r.Hop = 1
+	}
+	return r
+}
+
+func appendReceipts(dst []byte, list []Receipt, version byte, release Release) []byte {
 	n := len(list)
 	for i := range list {
 		if !says(list[i].State) {
 			n--
 		}
+	}
+	if release != Held {
+		n++
 	}
 	dst = binary.AppendUvarint(dst, uint64(n))
 	var origin int64
@@ -148,6 +191,10 @@ func appendReceipts(dst []byte, list []Receipt, version byte) []byte {
 			origin = r.Origin
 		}
 	}
+	if release != Held {
+		r := releaseMark(release, origin)
+		dst = appendReceipt(dst, &r, origin, version)
+	}
 	return dst
 }
 
@@ -155,6 +202,13 @@ func appendReceipt(dst []byte, r *Receipt, previous int64, version byte) []byte 
 	at := len(dst)
 	flags := byte(r.State)
 	dst = append(dst, 0)
+	if version >= version3 {
+		var more byte
+		if r.Repeats {
+			more = moreRepeats
+		}
+		dst = append(dst, more)
+	}
 	dst = append(dst, r.Identity[:]...)
 	dst = binary.LittleEndian.AppendUint64(dst, r.KeyHash)
 	dst = binary.LittleEndian.AppendUint64(dst, r.Digest)
@@ -177,7 +231,7 @@ func appendReceipt(dst []byte, r *Receipt, previous int64, version byte) []byte 
 	}
 	if n := min(len(r.Result), maxResult(r.State)); n > 0 {
 		flags |= flagResult
-		if version == version2 {
+		if version >= version2 {
 			dst = binary.AppendUvarint(dst, uint64(n))
 		} else {
 			dst = append(dst, byte(n-1))

@@ -36,8 +36,8 @@ func Decode(value []byte) (Entry, error) {
 	if want, got := binary.LittleEndian.Uint32(value[len(body):]), crc32.Checksum(body, castagnoli); want != got {
 		return Entry{}, fmt.Errorf("%w: checksum %08x, computed %08x", ErrMalformed, want, got)
 	}
-	if body[0] != version1 && body[0] != version2 {
-		return Entry{}, &VersionError{Version: body[0], Newest: version2}
+	if body[0] < version1 || body[0] > version3 {
+		return Entry{}, &VersionError{Version: body[0], Newest: version3}
 	}
 	d := decoder{rest: body[1:], version: body[0]}
 	var e Entry
@@ -159,8 +159,44 @@ func (d *decoder) segment() *Segment {
 		}
 	}
 	s.Receipts = d.receipts()
-	s.Marks = d.receipts()
+	s.Marks, s.Release = d.release(d.receipts())
 	return s
+}
+
+// release takes the owner's last word out of the marks.
+func (d *decoder) release(marks []Receipt) ([]Receipt, Release) {
+	for i := range marks {
+		r := &marks[i]
+		if r.Identity != (job.Identity{}) {
+			continue
+		}
+		if i != len(marks)-1 {
+			d.fail("marks follow the release")
+			return nil, Held
+		}
+		var origin int64
+		if i > 0 {
+			origin = marks[i-1].Origin
+		}
+		if !r.release(origin) {
+			d.fail("a release says more than that")
+			return nil, Held
+		}
+		if i == 0 {
+			marks = nil
+		}
+		if r.Hop == 1 {
+			return marks[:i:i], LeftSuspects
+		}
+		return marks[:i:i], Released
+	}
+	return marks, Held
+}
+
+// release reports whether r is what releaseMark makes behind a mark of that origin.
+func (r *Receipt) release(origin int64) bool {
+	return r.State == Started && r.Attempt == 1 && r.Origin == origin && r.Hop <= 1 && r.Gen == 0 && r.KeyHash == 0 && r.Digest == 0 &&
+		r.Code == 0 && !r.Repeats && r.Result == nil
 }
 
 func (d *decoder) receipts() []Receipt {
@@ -192,15 +228,21 @@ func (d *decoder) result(s State) []byte {
 }
 
 func (d *decoder) receipt(r *Receipt, previous int64) {
-	b := d.take(fixedReceipt)
+	flags := d.byte()
+	r.State = State(flags & stateBits)
+	if d.version >= version3 {
+		more := d.byte()
+		if r.Repeats = more&moreRepeats != 0; more&^moreRepeats != 0 {
+			d.fail("a receipt says more than is known")
+		}
+	}
+	b := d.take(fixedReceipt - 1)
 	if b == nil {
 		return
 	}
-	flags := b[0]
-	r.State = State(flags & stateBits)
-	copy(r.Identity[:], b[1:17])
-	r.KeyHash = binary.LittleEndian.Uint64(b[17:25])
-	r.Digest = binary.LittleEndian.Uint64(b[25:33])
+	copy(r.Identity[:], b[:16])
+	r.KeyHash = binary.LittleEndian.Uint64(b[16:24])
+	r.Digest = binary.LittleEndian.Uint64(b[24:32])
 	r.Origin = previous + d.varint()
 	r.Attempt = 1
 	if flags&flagHop != 0 {

@@ -36,6 +36,11 @@ var steps = Segment{Epoch: 300, Receipts: []Receipt{
 	{Identity: identity(0xbb), State: Done, Attempt: 1, Origin: 8, Result: []byte("no")},
 }}
 
+var again = Segment{Epoch: 300, Receipts: []Receipt{
+	{Identity: identity(0xaa), State: Done, Attempt: 1, Origin: 7, Repeats: true},
+	{Identity: identity(0xbb), State: Done, Attempt: 1, Origin: 8, Result: []byte("no")},
+}}
+
 // The golden bytes are the format: if this test fails, either the change is a mistake or it needs a new version.
 func TestGoldenFormat(t *testing.T) {
 	owner := Owner{Instance: "a", Process: "p1", Member: "m", Group: "g", Generation: 5, Intake: 100}
@@ -55,6 +60,14 @@ func TestGoldenFormat(t *testing.T) {
 		{"steps", Entry{Segment: &steps}, AppendSegment(nil, &steps),
 			"02 02 d804 00 02 aa aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa 0000000000000000 0000000000000000 0e 01 00 8102" + strings.Repeat("ee", 257) +
 				"87 bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb 0000000000000000 0000000000000000 02 02 6e6f 00 17881d5f"},
+		{"released", Entry{Segment: &Segment{Epoch: 5, Marks: sample.Marks, Release: Released}}, AppendSegment(nil, &Segment{Epoch: 5, Marks: sample.Marks, Release: Released}),
+			"01 02 0a 00 00 02 2b cccccccccccccccccccccccccccccccc 0000000000000000 0000000000000000 0e ac02 00" +
+				"03 00000000000000000000000000000000 0000000000000000 0000000000000000 00 bb98e76f"},
+		{"suspects left", Entry{Segment: &Segment{Epoch: 5, Release: LeftSuspects}}, AppendSegment(nil, &Segment{Epoch: 5, Release: LeftSuspects}),
+			"01 02 0a 00 00 01 0b 00000000000000000000000000000000 0000000000000000 0000000000000000 00 01 07228ed2"},
+		{"again", Entry{Segment: &again}, AppendSegment(nil, &again),
+			"03 02 d804 00 02 07 01 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa 0000000000000000 0000000000000000 0e" +
+				"87 00 bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb 0000000000000000 0000000000000000 02 02 6e6f 00 5011cdb8"},
 		{"empty segment", Entry{Segment: &Segment{}}, AppendSegment(nil, &Segment{}), "01 02 00 00 00 00 cbc838c8"},
 	}
 	for _, c := range cases {
@@ -120,22 +133,26 @@ func sealed(text string) []byte {
 func TestDecodeRefuses(t *testing.T) {
 	receipt := strings.Repeat("00", 32)
 	for name, text := range map[string]string{
-		"no kind":                      "01",
-		"unknown kind":                 "01 03",
-		"a byte too many":              "01 02 00 00 00 00 00",
-		"number not in shortest form":  "01 02 8000 00 00 00",
-		"number without end":           "01 02 ffffffffffffffffffffff 00 00 00",
-		"more receipts than bytes":     "01 02 00 00 ffffffffffffffff7f 00",
-		"more frontiers than bytes":    "01 02 00 ffffffff0f 00 00",
-		"receipt without state":        "01 02 00 00 01 00" + receipt + "00 00",
-		"hop 0 written":                "01 02 00 00 01 0f" + receipt + "00 00 00",
-		"generation 0 written":         "01 02 00 00 01 17" + receipt + "00 00 00",
-		"attempt 1 written":            "01 02 00 00 01 27" + receipt + "00 01 00",
-		"code 0 written":               "01 02 00 00 01 47" + receipt + "00 00 00",
-		"hop beyond 32 bits":           "01 02 00 00 01 0f" + receipt + "00 8080808010 00",
-		"result cut short":             "01 02 00 00 01 87" + receipt + "00 ff 00",
-		"owner's text longer than all": "01 01 ffffffffffffffffff01 00",
-		"generation beyond 32 bits":    "01 01 00000000 8080808080 01 00",
+		"no kind":                       "01",
+		"unknown kind":                  "01 03",
+		"a byte too many":               "01 02 00 00 00 00 00",
+		"number not in shortest form":   "01 02 8000 00 00 00",
+		"number without end":            "01 02 ffffffffffffffffffffff 00 00 00",
+		"more receipts than bytes":      "01 02 00 00 ffffffffffffffff7f 00",
+		"more frontiers than bytes":     "01 02 00 ffffffff0f 00 00",
+		"receipt without state":         "01 02 00 00 01 00" + receipt + "00 00",
+		"hop 0 written":                 "01 02 00 00 01 0f" + receipt + "00 00 00",
+		"generation 0 written":          "01 02 00 00 01 17" + receipt + "00 00 00",
+		"attempt 1 written":             "01 02 00 00 01 27" + receipt + "00 01 00",
+		"code 0 written":                "01 02 00 00 01 47" + receipt + "00 00 00",
+		"hop beyond 32 bits":            "01 02 00 00 01 0f" + receipt + "00 8080808010 00",
+		"result cut short":              "01 02 00 00 01 87" + receipt + "00 ff 00",
+		"owner's text longer than all":  "01 01 ffffffffffffffffff01 00",
+		"generation beyond 32 bits":     "01 01 00000000 8080808080 01 00",
+		"a mark after the release":      "01 02 00 00 00 02 03" + receipt + "00 03" + receipt + "00",
+		"a release with a code":         "01 02 00 00 00 01 43" + receipt + "00 05",
+		"version 3 without need":        "03 02 00 00 01 07 00" + receipt + "00 00",
+		"version 3 with an unknown bit": "03 02 00 00 01 07 03" + receipt + "00 00",
 	} {
 		if e, err := Decode(sealed(text)); !errors.Is(err, ErrMalformed) || e.Owner != nil || e.Segment != nil {
 			t.Errorf("%s: %+v, %v", name, e, err)
@@ -144,9 +161,9 @@ func TestDecodeRefuses(t *testing.T) {
 }
 
 func TestDecodeOfANewerVersion(t *testing.T) {
-	_, err := Decode(sealed("03 aabbcc"))
+	_, err := Decode(sealed("04 aabbcc"))
 	var v *VersionError
-	if !errors.As(err, &v) || v.Version != 3 || v.Newest != version2 || !strings.Contains(err.Error(), "upgrade") {
+	if !errors.As(err, &v) || v.Version != 4 || v.Newest != version3 || !strings.Contains(err.Error(), "upgrade") {
 		t.Errorf("got %v", err)
 	}
 	if errors.Is(err, ErrMalformed) {
@@ -164,6 +181,8 @@ func drawReceipt(t *rapid.T) Receipt {
 		Code: job.Code(rapid.Byte().Draw(t, "code")),
 	}
 	copy(r.Identity[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id"))
+	r.Identity[0] |= 1 // all zeros is no job's
+	r.Repeats = rapid.IntRange(0, 9).Draw(t, "repeats") == 0
 	sizes := []int{0, 0, 1, 2, MaxResult}
 	if r.State != Done {
 		sizes = append(sizes, MaxResult+1, MaxProgress)
@@ -183,7 +202,8 @@ func drawReceipts(t *rapid.T) (list []Receipt) {
 
 func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := Segment{Epoch: rapid.Int64().Draw(t, "epoch"), Receipts: drawReceipts(t), Marks: drawReceipts(t)}
+		s := Segment{Epoch: rapid.Int64().Draw(t, "epoch"), Receipts: drawReceipts(t), Marks: drawReceipts(t),
+			Release: rapid.SampledFrom([]Release{Held, LeftSuspects, Released}).Draw(t, "release")}
 		for i := range rapid.IntRange(0, 4).Draw(t, "frontiers") {
 			s.Frontiers = append(s.Frontiers, Frontier{TopicID{byte(i)}, rapid.Int64().Draw(t, "offset")})
 		}
@@ -216,7 +236,7 @@ func TestSizeOfAnOrdinaryReceipt(t *testing.T) {
 // FuzzDecode holds the codec to its word that each value has one encoding. The input is a body; the frame is added, or the
 // checksum would keep the fuzzer out.
 func FuzzDecode(f *testing.F) {
-	for _, v := range [][]byte{AppendSegment(nil, &sample), AppendSegment(nil, &Segment{}), AppendOwner(nil, &Owner{Group: "g", Intake: 9})} {
+	for _, v := range [][]byte{AppendSegment(nil, &sample), AppendSegment(nil, &again), AppendSegment(nil, &Segment{Release: Released}), AppendSegment(nil, &Segment{}), AppendOwner(nil, &Owner{Group: "g", Intake: 9})} {
 		f.Add(v[:len(v)-checksumSize])
 	}
 	f.Add([]byte{2, 0})

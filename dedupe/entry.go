@@ -27,12 +27,35 @@ type Owner struct {
 	Intake     int64 // records the owner may have taken in past each frontier: bounds the suspects of its successor
 }
 
+// Release says how an owner let its task go.
+type Release uint8
+
+// The ways. Their numbers are wire format.
+const (
+	Held         Release = iota // it did not, or nobody knows: its process may have died with attempts running
+	LeftSuspects                // nothing of its own ran any more; but of what one before it left running not all is settled
+	Released                    // nothing ran any more, and nothing is left of those before it
+	releases
+)
+
+// String is the word of the status page and the CLI, such as "released".
+func (r Release) String() string {
+	switch r {
+	case LeftSuspects:
+		return "left_suspects"
+	case Released:
+		return "released"
+	}
+	return "held"
+}
+
 // Segment is what one tick of an owner makes durable.
 type Segment struct {
 	Epoch     int64      // offset of the ownership record the writer rests on
 	Frontiers []Frontier // empty: this segment says nothing of frontiers. Void unless Epoch is the newest
 	Receipts  []Receipt  // facts, whoever wrote them
 	Marks     []Receipt  // started marks: void unless Epoch is the newest
+	Release   Release    // the owner's last word: the task is let go. Void unless Epoch is the newest
 }
 
 // Entry is one record of the receipt log. Exactly one of Owner and Segment is set.

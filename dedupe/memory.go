@@ -51,8 +51,9 @@ func (m *memory) Get(id job.Identity) (Receipt, bool) {
 	}
 	b := m.bucket(s.seq)
 	r := b.at(s.at)
-	return Receipt{Identity: id, Gen: r.gen, Hop: r.hop, State: r.state, Attempt: r.attempt, Origin: r.origin,
-		KeyHash: r.keyHash, Digest: r.digest, Code: r.code, Result: b.result(s.at)}, true
+	got := r.receipt()
+	got.Result = b.result(s.at)
+	return got, true
 }
 
 func (m *memory) Apply(e *Entry) error {
@@ -67,9 +68,9 @@ func (m *memory) Apply(e *Entry) error {
 		return nil
 	}
 	number := m.number(e.Time)
-	m.join(e.Segment.Receipts, number)
+	m.join(e.Segment.Receipts, number, Stamp(e.Time))
 	if marks {
-		m.join(e.Segment.Marks, number)
+		m.join(e.Segment.Marks, number, Stamp(e.Time))
 	}
 	return nil
 }
@@ -153,7 +154,7 @@ func (m *memory) find(id *job.Identity, h uint64) *slot {
 	}
 }
 
-func (m *memory) join(list []Receipt, number int64) {
+func (m *memory) join(list []Receipt, number int64, stamp uint32) {
 	if len(list) == 0 {
 		return
 	}
@@ -170,42 +171,46 @@ func (m *memory) join(list []Receipt, number int64) {
 		s := m.find(&r.Identity, h)
 		if s == nil {
 			at := to.add()
-			to.set(at, r, r.Result)
+			to.set(at, r, r.Result, stamp)
 			m.index.insert(h, seq, at, m.alive)
 			m.jobs++
 			continue
 		}
-		m.update(s, r, to, seq)
+		m.update(s, r, to, seq, stamp)
 	}
 }
 
 // update joins r with what s leads to. The bucket of a job is that of its last append, whichever receipt wins.
-func (m *memory) update(s *slot, r *Receipt, to *bucket, seq uint32) {
+func (m *memory) update(s *slot, r *Receipt, to *bucket, seq, stamp uint32) {
 	from := m.bucket(s.seq)
 	old := from.at(s.at)
-	wins := rankOf(r.State, r.Gen, r.Hop).above(rankOf(old.state, old.gen, old.hop))
-	result, had := r.Result, from.result(s.at)
-	if wins && r.State != Done && !further(result, had) || !wins && (old.state == Done || !further(result, had)) {
-		result = had
-	}
-	stays := from.number >= to.number
-	switch {
-	case stays && wins:
-		from.set(s.at, r, result)
-		return
-	case stays:
-		if len(result) > 0 && (len(had) == 0 || &result[0] != &had[0]) {
-			from.keep(s.at, result)
+	was := old.receipt()
+	was.Result = from.result(s.at)
+	now := Join(was, *r)
+	wins := r.rank().above(was.rank())
+	stamp = max(stamp, was.At)
+	if from.number >= to.number {
+		if old.stamp = stamp; wins {
+			from.set(s.at, r, now.Result, stamp)
+		} else if !same(now.Result, was.Result) {
+			from.keep(s.at, now.Result)
 		}
 		return
 	}
 	at := to.add()
 	if wins {
-		to.set(at, r, result)
+		to.set(at, r, now.Result, stamp)
 	} else {
 		*to.at(at) = *old
-		to.keep(at, result)
+		to.at(at).stamp = stamp
+		to.keep(at, now.Result)
 	}
 	from.release(s.at)
 	s.seq, s.at = seq, at
 }
+
+// same reports whether b is a itself, which need not be copied.
+func same(a, b []byte) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
+
+// Stamp is a time as Receipt.At has it.
+func Stamp(t time.Time) uint32 { return uint32(min(max(t.Unix(), 0), math.MaxUint32)) }

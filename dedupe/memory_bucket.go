@@ -17,8 +17,16 @@ type record struct {
 	hop     uint32
 	attempt uint32
 	result  uint32 // in the bucket's results; 0 for none, inProgress
+	stamp   uint32 // Receipt.At
 	state   State
 	code    job.Code
+	repeats bool
+}
+
+// receipt is all of it but its result.
+func (r *record) receipt() Receipt {
+	return Receipt{Identity: r.id, Gen: r.gen, Hop: r.hop, State: r.state, Attempt: r.attempt, Origin: r.origin, KeyHash: r.keyHash,
+		Digest: r.digest, Code: r.code, Repeats: r.repeats, At: r.stamp}
 }
 
 const (
@@ -68,9 +76,9 @@ func (b *bucket) full() bool {
 }
 
 // set overwrites everything of a place.
-func (b *bucket) set(at uint32, r *Receipt, result []byte) {
+func (b *bucket) set(at uint32, r *Receipt, result []byte, stamp uint32) {
 	*b.at(at) = record{id: r.Identity, origin: r.Origin, keyHash: r.KeyHash, digest: r.Digest, gen: r.Gen, hop: r.Hop,
-		attempt: r.Attempt, state: r.State, code: r.Code}
+		attempt: r.Attempt, state: r.State, code: r.Code, repeats: r.Repeats, stamp: stamp}
 	b.keep(at, result)
 }
 

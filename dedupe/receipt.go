@@ -61,6 +61,14 @@ type Receipt struct {
 	Digest   uint64   // job.DigestOf the payload
 	Code     job.Code // why the job failed, job.CodeNone when it did not
 
+	// Repeats says that the job may be enqueued again once it has ended (job.Policy.Window): of the receipts of several
+	// enqueues those with the greater Origin count.
+	Repeats bool
+
+	// At is when the last receipt of the job was appended, in seconds of Unix time, as near as 32 bits come. Stores give it; it is not
+	// written to the log.
+	At uint32
+
 	// Result is what a job that is done has set as such, at most MaxResult bytes; else what its attempts have kept of their
 	// steps (job.Message.Progress), at most MaxProgress bytes. Nil when there is none.
 	Result []byte
@@ -68,43 +76,56 @@ type Receipt struct {
 
 // rank places a receipt in the order of Join: compare hi, then lo. Receipts that know nothing have rank zero, all others more.
 //
+//	in             origin + 1 of a job that may be enqueued again, else 0
 //	hi  bit 32     done
 //	    bits 0-31  generation
-//	lo  bits 34-35 final: 2 dead (or done), 1 discarded or expired, 0 not final
-//	    bits 2-33  hop
-//	    bits 0-1   3 started, 2 step, 1 retrying; 0 when final
+//	lo  bits 35-36 final: 2 dead (or done), 1 discarded or expired, 0 not final
+//	    bits 3-34  hop
+//	    bits 0-2   4 started by an owner that found it started, 3 started, 2 step, 1 retrying; 0 when final
 //
 // Generation stands below done: a zombie's retrying receipt of generation 1 must not hide a late done of generation 0 on
 // which a copy may have been skipped already. Started stands above retrying of the same hop, or the mark of an attempt
-// would be hidden by the receipt that announced it.
-type rank struct{ hi, lo uint64 }
+// would be hidden by the receipt that announced it; and the mark of an attempt that may be the second to take its process down
+// above that of the first.
+type rank struct{ in, hi, lo uint64 }
 
-func rankOf(s State, gen, hop uint32) rank {
-	k := rank{hi: uint64(gen), lo: uint64(hop) << 2}
-	switch s {
+func (r *Receipt) rank() rank {
+	k := rank{hi: uint64(r.Gen), lo: uint64(r.Hop) << 3}
+	if r.Repeats {
+		k.in = uint64(max(r.Origin, 0)) + 1
+	}
+	switch r.State {
 	case Retrying:
 		k.lo |= 1
 	case Step:
 		k.lo |= 2
 	case Started:
-		k.lo |= 3
+		if k.lo |= 3; r.Code == job.CodeSuspect {
+			k.lo++
+		}
 	case Expired, Discarded:
-		k.lo |= 1 << 34
+		k.lo |= 1 << 35
 	case Dead:
-		k.lo |= 2 << 34
+		k.lo |= 2 << 35
 	case Done:
 		k.hi |= 1 << 32
-		k.lo |= 2 << 34
+		k.lo |= 2 << 35
 	default:
 		return rank{}
 	}
 	return k
 }
 
-func (k rank) above(o rank) bool { return k.hi > o.hi || k.hi == o.hi && k.lo > o.lo }
+func (k rank) above(o rank) bool {
+	if k.in != o.in {
+		return k.in > o.in
+	}
+	return k.hi > o.hi || k.hi == o.hi && k.lo > o.lo
+}
 
-// Join merges two receipts of one identity: the maximum of (done; generation; final, dead above discarded and expired;
-// next hop; started above step above retrying). Of equal ones it returns a, which must be the earlier in the log.
+// Join merges two receipts of one identity: the maximum of (origin, of those that repeat, which stand above those that do
+// not; done; generation; final, dead above discarded and expired; next hop; started above step above retrying, and above
+// started the mark of one that was found started). Of equal ones it returns a, which must be the earlier in the log.
 // It is associative and idempotent, commutative for receipts that differ in that order, and never revives: what a makes
 // stale, Join(a, b) makes stale too (I17). Design, section 7, "Merging".
 //
@@ -112,15 +133,24 @@ func (k rank) above(o rank) bool { return k.hi > o.hi || k.hi == o.hi && k.lo > 
 // stays (job.ProgressOrder), of equal ones a's.
 func Join(a, b Receipt) Receipt {
 	w := a
-	if rankOf(b.State, b.Gen, b.Hop).above(rankOf(a.State, a.Gen, a.Hop)) {
+	if b.rank().above(a.rank()) {
 		w = b
 	}
-	if w.State != Done {
+	w.At = max(a.At, b.At)
+	if w.State != Done && a.enqueue() == b.enqueue() {
 		if w.Result = a.Result; further(b.Result, a.Result) {
 			w.Result = b.Result
 		}
 	}
 	return w
+}
+
+// enqueue tells receipts of different enqueues of one job apart, where there may be several.
+func (r *Receipt) enqueue() int64 {
+	if r.Repeats {
+		return r.Origin
+	}
+	return -1
 }
 
 // further reports whether b is progress beyond a.
@@ -135,7 +165,7 @@ func further(b, a []byte) bool {
 
 // Stale reports whether a record of the job with that generation and hop is to be settled without running, given r: the
 // job is done, or has a newer generation, or in this generation is final or expects a higher hop. Records of the job topic
-// have generation and hop 0. The zero Receipt makes nothing stale.
+// have generation and hop 0. The zero Receipt makes nothing stale. Of a job that may be enqueued again ask StaleAt.
 func (r Receipt) Stale(gen, hop uint32) bool {
 	switch {
 	case r.State == StateNone || r.State >= states:
@@ -146,4 +176,13 @@ func (r Receipt) Stale(gen, hop uint32) bool {
 		return false
 	}
 	return r.State.Final() || r.Hop > hop
+}
+
+// StaleAt is Stale for a record of the enqueue at offset origin of the job topic: of a job that may be enqueued again, what
+// is left of an earlier enqueue is stale.
+func (r Receipt) StaleAt(origin int64, gen, hop uint32) bool {
+	if r.Repeats && r.State != StateNone && r.State < states && origin != r.Origin {
+		return origin < r.Origin
+	}
+	return r.Stale(gen, hop)
 }

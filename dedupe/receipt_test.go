@@ -13,6 +13,7 @@ func TestJoinTakesTheGreater(t *testing.T) {
 		{State: Retrying, Hop: 1},
 		{State: Step, Hop: 1},
 		{State: Started, Hop: 1},
+		{State: Started, Hop: 1, Code: job.CodeSuspect},
 		{State: Retrying, Hop: 2},
 		{State: Started, Hop: 4_000_000_000},
 		{State: Expired},
@@ -109,7 +110,7 @@ func TestStates(t *testing.T) {
 // The numbers of states and codes are wire format here, whatever else they are elsewhere: codes may only be added at the end.
 func TestNumbersOnTheWire(t *testing.T) {
 	names := []string{"none", "handler_error", "panic", "deadline", "cancelled", "decode", "content_type", "unknown_kind",
-		"unknown_version", "malformed", "dead", "discarded", "expired", "conflict", "too_large", "snoozed", "scheduled"}
+		"unknown_version", "malformed", "dead", "discarded", "expired", "conflict", "too_large", "snoozed", "scheduled", "outcome_unknown", "unreconciled", "suspect", "poison"}
 	for n, name := range names {
 		if got := job.Code(n).String(); got != name {
 			t.Errorf("job code %d is %q now, receipts written before mean %q", n, got, name)

@@ -16,13 +16,15 @@ type Position struct {
 	Owner         Owner             // that record; zero for none
 	Frontiers     map[TopicID]int64 // in force
 	FrontierEpoch int64             // epoch under which they were claimed, -1 for none
+	Release       Release           // of the newest epoch
 }
 
 // Store holds the receipts of one task: the fold of its log up to Position. It is owned by one goroutine at a time;
 // handing it to another needs the caller's synchronisation. No method blocks on the network.
 type Store interface {
 	// Get returns what is known of a job; ok is false when nothing is, or when it was forgotten. Started marks in force are
-	// found like receipts. The result bytes are the store's: they stay valid and must not be changed.
+	// found like receipts. Receipt.At is when the last of its receipts and marks in force was appended, whichever won. The
+	// result bytes are the store's: they stay valid and must not be changed.
 	Get(id job.Identity) (r Receipt, ok bool)
 
 	// Apply folds one log entry. Entries must come in offset order; one below Position().Next was folded before and is
@@ -32,6 +34,7 @@ type Store interface {
 	// An ownership record becomes the newest. Receipts of a segment are joined (Join) whoever wrote it; its marks are joined,
 	// and its frontiers are in force, only if its epoch is the offset of the newest ownership record. Frontiers of one epoch
 	// are joined by maximum per topic; those of a newer epoch replace all. A segment without frontiers leaves them as they are.
+	// The release of the newest epoch is the greatest that a segment of it says.
 	Apply(e *Entry) error
 
 	// Position is how far the log is folded. The map is the caller's own.
@@ -80,13 +83,14 @@ func (p *Position) check(e *Entry) (fold bool, err error) {
 func (p *Position) advance(e *Entry) (inForce bool) {
 	p.Next = e.Offset + 1
 	if e.Owner != nil {
-		p.Epoch, p.Owner = e.Offset, *e.Owner
+		p.Epoch, p.Owner, p.Release = e.Offset, *e.Owner, Held
 		return false
 	}
 	s := e.Segment
 	if p.Epoch < 0 || s.Epoch != p.Epoch {
 		return false
 	}
+	p.Release = max(p.Release, s.Release)
 	if len(s.Frontiers) == 0 {
 		return true
 	}

@@ -30,12 +30,14 @@ const (
 	CodeScheduled           // the job waits for its At; burns no attempt
 	CodeOutcomeUnknown      // an attempt began, and nobody knows how it ended
 	CodeUnreconciled        // the same, and Reconcile could not say whether its effect happened
+	CodeSuspect             // of a started mark: the job had been found started by an owner whose process died
+	CodePoison              // the job ran in two processes that died, one after the other
 	codeEnd
 )
 
 var codeText = [codeEnd]string{"none", "handler_error", "panic", "deadline", "cancelled", "decode", "content_type",
 	"unknown_kind", "unknown_version", "malformed", "dead", "discarded", "expired", "conflict", "too_large", "snoozed", "scheduled",
-	"outcome_unknown", "unreconciled"}
+	"outcome_unknown", "unreconciled", "suspect", "poison"}
 
 // String is the code's wire text, such as "handler_error".
 func (c Code) String() string {

@@ -22,6 +22,9 @@ var cases = []struct {
 	{"frontiers join within an epoch and are replaced by a newer one", caseFrontiers},
 	{"a segment without frontiers leaves them alone", caseNoFrontiers},
 	{"entries folded before are ignored", caseReplay},
+	{"a release counts until the next ownership record, and only of the newest", caseRelease},
+	{"of a job that may be enqueued again the newest enqueue counts", caseRepeats},
+	{"the mark of one found started stands above that of one that was not", caseSuspects},
 	{"any receipt renews the window", caseRenewed},
 	{"a forgotten job can be known again", caseForgotten},
 	{"results are kept whole and apart", caseResults},
@@ -119,6 +122,61 @@ func caseReplay(s dedupe.Store) error {
 		p.apply(-1, noon, &dedupe.Owner{Instance: "c"}, nil),
 		want(s.Position().Next, 9, "next offset"),
 		want(s.Len(), 1, "jobs known"),
+	)
+}
+
+func caseRelease(s dedupe.Store) error {
+	p := newPair(s, 1)
+	own := func(offset int64) error { return p.apply(offset, noon, &dedupe.Owner{Instance: "a"}, nil) }
+	release := func(offset, epoch int64, how, want dedupe.Release) error {
+		err := p.apply(offset, noon, nil, &dedupe.Segment{Epoch: epoch, Release: how})
+		if got := s.Position().Release; got != want {
+			err = errors.Join(err, fmt.Errorf("after entry %d the release is %v, want %v", offset, got, want))
+		}
+		return err
+	}
+	return errors.Join(
+		release(0, -1, dedupe.Released, dedupe.Held), // nobody's
+		own(1), release(2, 1, dedupe.LeftSuspects, dedupe.LeftSuspects), release(3, 1, dedupe.Released, dedupe.Released),
+		release(4, 1, dedupe.Held, dedupe.Released), // a late segment takes nothing back
+		own(5), release(6, 1, dedupe.Released, dedupe.Held), // void
+		release(7, 5, dedupe.Released, dedupe.Released),
+		want(s.Len(), 0, "jobs known"),
+	)
+}
+
+func caseRepeats(s dedupe.Store) error {
+	p := newPair(s, 1)
+	at := func(offset, origin int64, state dedupe.State, result string) error {
+		return p.apply(offset, noon.Add(time.Duration(offset)*time.Minute), nil, &dedupe.Segment{Receipts: []dedupe.Receipt{{Identity: p.jobs[0],
+			State: state, Origin: origin, Repeats: true, Result: []byte(result)}}})
+	}
+	expect := func(origin int64, state dedupe.State) error {
+		if r, _ := s.Get(p.jobs[0]); r.Origin != origin || r.State != state || !r.Repeats {
+			return fmt.Errorf("the job is %+v, want %v of the enqueue at %d", r, state, origin)
+		}
+		return nil
+	}
+	return errors.Join(
+		at(0, 3, dedupe.Retrying, "kept"), at(1, 3, dedupe.Done, "of 3"), expect(3, dedupe.Done),
+		at(2, 7, dedupe.Retrying, ""), expect(7, dedupe.Retrying), // enqueued again, though done before
+		at(3, 3, dedupe.Done, "late"), expect(7, dedupe.Retrying),
+		at(4, 7, dedupe.Done, "of 7"), expect(7, dedupe.Done),
+	)
+}
+
+func caseSuspects(s dedupe.Store) error {
+	p := newPair(s, 1)
+	mark := func(offset int64, code job.Code, want job.Code) error {
+		err := p.apply(offset, noon, nil, &dedupe.Segment{Epoch: 0, Marks: []dedupe.Receipt{{Identity: p.jobs[0], State: dedupe.Started, Code: code}}})
+		if r, _ := s.Get(p.jobs[0]); r.Code != want {
+			err = errors.Join(err, fmt.Errorf("after mark %d the job has %v, want %v", offset, r.Code, want))
+		}
+		return err
+	}
+	return errors.Join(
+		p.apply(0, noon, &dedupe.Owner{}, nil),
+		mark(1, job.CodeNone, job.CodeNone), mark(2, job.CodeSuspect, job.CodeSuspect), mark(3, job.CodeNone, job.CodeSuspect),
 	)
 }
 

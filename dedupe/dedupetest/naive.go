@@ -64,7 +64,10 @@ func (n *naive) facts(id job.Identity) (out []fact) {
 
 // height is what a receipt is compared by, most important first.
 func height(r dedupe.Receipt) []int64 {
-	var done, final, progress int64
+	var enqueued, done, final, progress int64
+	if r.Repeats {
+		enqueued = r.Origin + 1
+	}
 	switch r.State {
 	case dedupe.StateNone:
 		return []int64{-1}
@@ -75,13 +78,15 @@ func height(r dedupe.Receipt) []int64 {
 	case dedupe.Discarded, dedupe.Expired:
 		final = 1
 	case dedupe.Started:
-		progress = 3
+		if progress = 3; r.Code == job.CodeSuspect {
+			progress = 4
+		}
 	case dedupe.Step:
 		progress = 2
 	case dedupe.Retrying:
 		progress = 1
 	}
-	return []int64{done, int64(r.Gen), final, int64(r.Hop), progress}
+	return []int64{enqueued, done, int64(r.Gen), final, int64(r.Hop), progress}
 }
 
 func (n *naive) get(id job.Identity) (best dedupe.Receipt, ok bool) {
@@ -93,10 +98,16 @@ func (n *naive) get(id job.Identity) (best dedupe.Receipt, ok bool) {
 	if best.State != dedupe.Done { // what was kept accumulates, whichever receipt wins
 		best.Result = nil
 		for _, f := range n.facts(id) {
+			if f.receipt.Repeats != best.Repeats || best.Repeats && f.receipt.Origin != best.Origin { // of another enqueue
+				continue
+			}
 			if r := f.receipt.Result; best.Result == nil || slices.Compare(orderOf(r), orderOf(best.Result)) > 0 {
 				best.Result = r
 			}
 		}
+	}
+	if ok {
+		best.At = dedupe.Stamp(n.last(id))
 	}
 	return best, ok
 }
@@ -133,7 +144,10 @@ func (n *naive) position() dedupe.Position {
 		e := &n.log[i]
 		p.Next = e.Offset + 1
 		if e.Owner != nil {
-			p.Owner = *e.Owner
+			p.Owner, p.Release = *e.Owner, dedupe.Held
+		}
+		if n.inForce(i) && e.Segment.Release > p.Release {
+			p.Release = e.Segment.Release
 		}
 		if n.inForce(i) && len(e.Segment.Frontiers) > 0 {
 			p.FrontierEpoch = e.Segment.Epoch

@@ -20,6 +20,7 @@ type op struct {
 	Frontiers []dedupe.Frontier
 	Receipts  []dedupe.Receipt
 	Marks     []dedupe.Receipt
+	Release   dedupe.Release
 }
 
 type opKind uint8
@@ -53,6 +54,12 @@ func receipts(least int) *rapid.Generator[[]dedupe.Receipt] {
 			Digest:   rapid.Uint64().Draw(t, "digest"),
 			Code:     job.Code(rapid.IntRange(0, int(job.CodeScheduled)).Draw(t, "code")),
 		}
+		if rapid.Bool().Draw(t, "suspect") {
+			r.Code = job.CodeSuspect
+		}
+		if rapid.IntRange(0, 2).Draw(t, "repeats") == 0 { // of enqueues near each other
+			r.Repeats, r.Origin = true, rapid.Int64Range(0, 2).Draw(t, "enqueue")
+		}
 		if b := rapid.SliceOfN(rapid.Byte(), 0, 3).Draw(t, "result"); len(b) > 0 {
 			r.Result = b
 		}
@@ -78,6 +85,7 @@ var program = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) op {
 		o.Back = rapid.SampledFrom([]int{0, 0, 0, 1, 2}).Draw(t, "back")
 		o.Receipts = receipts(0).Draw(t, "receipts")
 		o.Marks = receipts(0).Draw(t, "marks")
+		o.Release = rapid.SampledFrom([]dedupe.Release{dedupe.Held, dedupe.Held, dedupe.LeftSuspects, dedupe.Released}).Draw(t, "release")
 		for range rapid.IntRange(0, 3).Draw(t, "frontiers") {
 			o.Frontiers = append(o.Frontiers, dedupe.Frontier{
 				Topic:  dedupe.TopicID{rapid.ByteRange(0, 2).Draw(t, "topic")},
@@ -108,7 +116,7 @@ func play(ops []op, store dedupe.Store) error {
 			if n := len(owners) - 1 - o.Back; n >= 0 {
 				epoch = owners[n]
 			}
-			err = p.apply(next, clock, nil, &dedupe.Segment{Epoch: epoch, Frontiers: o.Frontiers, Receipts: o.Receipts, Marks: o.Marks})
+			err = p.apply(next, clock, nil, &dedupe.Segment{Epoch: epoch, Frontiers: o.Frontiers, Receipts: o.Receipts, Marks: o.Marks, Release: o.Release})
 			next++
 		case opReplay:
 			if n := len(p.naive.log) - 1 - o.Back; n >= 0 {

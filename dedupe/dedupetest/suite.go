@@ -12,7 +12,7 @@ import (
 // closes it. open may be called many times in one test, and stores of different tests may be open at once.
 func Run(t *testing.T, open func(t *testing.T) dedupe.Store) {
 	t.Run("algebra", func(t *testing.T) {
-		real := algebra{join: dedupe.Join, stale: dedupe.Receipt.Stale}
+		real := algebra{join: dedupe.Join, stale: dedupe.Receipt.Stale, staleAt: dedupe.Receipt.StaleAt}
 		if err := real.check(); err != nil {
 			t.Error(err)
 		}

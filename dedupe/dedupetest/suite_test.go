@@ -169,6 +169,41 @@ var plants = map[string]func() *broken{
 			return p
 		}}
 	},
+	"an ownership record leaves the release": func() *broken {
+		var was dedupe.Release
+		return &broken{pos: func(s dedupe.Store) dedupe.Position {
+			p := s.Position()
+			was = max(was, p.Release)
+			p.Release = was
+			return p
+		}}
+	},
+	"anybody releases": func() *broken {
+		return &broken{apply: func(s dedupe.Store, e *dedupe.Entry) error {
+			if e.Segment != nil && e.Offset >= s.Position().Next && e.Segment.Release > dedupe.Held {
+				e2 := *e
+				seg := *e.Segment
+				seg.Epoch, seg.Frontiers, seg.Marks = s.Position().Epoch, nil, nil
+				e2.Segment = &seg
+				return s.Apply(&e2)
+			}
+			return s.Apply(e)
+		}}
+	},
+	"enqueues are not told apart": func() *broken {
+		return &broken{get: func(s dedupe.Store, id job.Identity) (dedupe.Receipt, bool) {
+			r, ok := s.Get(id)
+			r.Repeats = false
+			return r, ok
+		}}
+	},
+	"the time of the append is lost": func() *broken {
+		return &broken{get: func(s dedupe.Store, id job.Identity) (dedupe.Receipt, bool) {
+			r, ok := s.Get(id)
+			r.At = 0
+			return r, ok
+		}}
+	},
 	"forgotten jobs are counted": func() *broken {
 		most := 0
 		return &broken{len: func(s dedupe.Store) int {
@@ -218,12 +253,12 @@ func TestPlantedMistakesAreFound(t *testing.T) {
 }
 
 func TestPlantedAlgebraIsFound(t *testing.T) {
-	good := algebra{join: dedupe.Join, stale: dedupe.Receipt.Stale}
+	good := algebra{join: dedupe.Join, stale: dedupe.Receipt.Stale, staleAt: dedupe.Receipt.StaleAt}
 	if err := good.check(); err != nil {
 		t.Fatalf("without a mistake: %v", err)
 	}
 	by := func(higher func(a, b dedupe.Receipt) bool) algebra {
-		return algebra{stale: dedupe.Receipt.Stale, join: func(a, b dedupe.Receipt) dedupe.Receipt {
+		return algebra{stale: dedupe.Receipt.Stale, staleAt: dedupe.Receipt.StaleAt, join: func(a, b dedupe.Receipt) dedupe.Receipt {
 			if higher(b, a) {
 				return b
 			}
@@ -235,12 +270,18 @@ func TestPlantedAlgebraIsFound(t *testing.T) {
 		"the first wins":  by(func(b, a dedupe.Receipt) bool { return false }),
 		"hop above final": by(func(b, a dedupe.Receipt) bool { return b.Hop > a.Hop || b.Hop == a.Hop && b.State > a.State }),
 		"started is lowest": by(func(b, a dedupe.Receipt) bool {
-			return a.State == dedupe.Started || dedupe.Join(a, b).Origin == b.Origin
+			return a.State == dedupe.Started || dedupe.Join(a, b).KeyHash == b.KeyHash
 		}),
-		"ignores the hop": {join: dedupe.Join, stale: func(r dedupe.Receipt, gen, _ uint32) bool {
+		"of two enqueues the first counts": by(func(b, a dedupe.Receipt) bool {
+			return (!a.Repeats || !b.Repeats || a.Origin >= b.Origin) && dedupe.Join(a, b).KeyHash == b.KeyHash
+		}),
+		"an earlier enqueue is not stale": {join: dedupe.Join, stale: dedupe.Receipt.Stale, staleAt: func(r dedupe.Receipt, origin int64, gen, hop uint32) bool {
+			return r.StaleAt(origin, gen, hop) && (!r.Repeats || origin >= r.Origin)
+		}},
+		"ignores the hop": {join: dedupe.Join, staleAt: dedupe.Receipt.StaleAt, stale: func(r dedupe.Receipt, gen, _ uint32) bool {
 			return r.Stale(gen, 1<<30)
 		}},
-		"done of an older generation": {join: dedupe.Join, stale: func(r dedupe.Receipt, gen, hop uint32) bool {
+		"done of an older generation": {join: dedupe.Join, staleAt: dedupe.Receipt.StaleAt, stale: func(r dedupe.Receipt, gen, hop uint32) bool {
 			return r.Stale(gen, hop) && gen <= r.Gen
 		}},
 	} {
