@@ -12,7 +12,7 @@ import (
 //
 // Every entry, of every version to come, is framed the same way, so that damage and news can be told apart:
 //
-//	1 byte    version of the body, 1 to 3
+//	1 byte    version of the body, 1 to 4
 //	n bytes   body
 //	4 bytes   CRC-32C (Castagnoli) of all before it, little endian
 //
@@ -66,11 +66,18 @@ import (
 //
 //	1 byte    bit 0 the job may be enqueued again; the others are 0
 //
+// Version 4 is written only for segments that withdraw what the log says of some jobs (Segment.Forget), which an operator
+// orders: whoever reads the log must know of it, or remember what others forgot. It is version 3 and, at the end:
+//
+//	uvarint   number of jobs to forget, at least 1, and for each:
+//	  16 bytes  identity
+//
 // Decode accepts exactly what is written: each value has one encoding, and nothing may follow it.
 const (
 	version1 = 1
 	version2 = 2
-	version3 = 3 // the newest version this code reads
+	version3 = 3
+	version4 = 4 // the newest version this code reads
 
 	kindOwner   = 1
 	kindSegment = 2
@@ -87,14 +94,15 @@ const (
 	fixedReceipt = 1 + 16 + 8 + 8
 	minReceipt   = fixedReceipt + 1
 	minFrontier  = 16 + 1
+	minForget    = 16
 	checksumSize = 4
 	releaseSize  = minReceipt + 2
 )
 
 // Sizes for whoever cuts segments to a record size limit: a segment takes at most SegmentOverhead bytes, MaxFrontierSize
-// for each frontier and MaxReceiptSize for each receipt and mark.
+// for each frontier, MaxReceiptSize for each receipt and mark, and 16 for each job to forget.
 const (
-	SegmentOverhead = 2 + binary.MaxVarintLen64 + 3*binary.MaxVarintLen64 + releaseSize + checksumSize
+	SegmentOverhead = 2 + binary.MaxVarintLen64 + 4*binary.MaxVarintLen64 + releaseSize + checksumSize
 	MaxFrontierSize = 16 + binary.MaxVarintLen64
 	MaxReceiptSize  = fixedReceipt + 1 + binary.MaxVarintLen64 + 3*binary.MaxVarintLen32 + 1 + 2 + MaxProgress
 )
@@ -129,6 +137,12 @@ func AppendSegment(dst []byte, s *Segment) []byte {
 	}
 	dst = appendReceipts(dst, s.Receipts, version, Held)
 	dst = appendReceipts(dst, s.marks(), version, s.Release)
+	if version >= version4 {
+		dst = binary.AppendUvarint(dst, uint64(len(s.Forget)))
+		for i := range s.Forget {
+			dst = append(dst, s.Forget[i][:]...)
+		}
+	}
 	return appendChecksum(dst, start)
 }
 
@@ -138,6 +152,9 @@ func appendChecksum(dst []byte, start int) []byte {
 
 // version is the oldest that can say all of s.
 func (s *Segment) version() byte {
+	if len(s.Forget) > 0 {
+		return version4
+	}
 	version := byte(version1)
 	for _, list := range [...][]Receipt{s.Receipts, s.marks()} {
 		for i := range list {

@@ -36,8 +36,8 @@ func Decode(value []byte) (Entry, error) {
 	if want, got := binary.LittleEndian.Uint32(value[len(body):]), crc32.Checksum(body, castagnoli); want != got {
 		return Entry{}, fmt.Errorf("%w: checksum %08x, computed %08x", ErrMalformed, want, got)
 	}
-	if body[0] < version1 || body[0] > version3 {
-		return Entry{}, &VersionError{Version: body[0], Newest: version3}
+	if body[0] < version1 || body[0] > version4 {
+		return Entry{}, &VersionError{Version: body[0], Newest: version4}
 	}
 	d := decoder{rest: body[1:], version: body[0]}
 	var e Entry
@@ -160,7 +160,17 @@ func (d *decoder) segment() *Segment {
 	}
 	s.Receipts = d.receipts()
 	s.Marks, s.Release = d.release(d.receipts())
+	if d.version >= version4 {
+		s.Forget = d.forget()
+	}
 	return s
+}
+
+func (d *decoder) forget() (ids []job.Identity) {
+	for range d.count(minForget) {
+		ids = append(ids, job.Identity(d.take(minForget)))
+	}
+	return ids
 }
 
 // release takes the owner's last word out of the marks.

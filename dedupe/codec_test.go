@@ -41,6 +41,8 @@ var again = Segment{Epoch: 300, Receipts: []Receipt{
 	{Identity: identity(0xbb), State: Done, Attempt: 1, Origin: 8, Result: []byte("no")},
 }}
 
+var forget = Segment{Epoch: -1, Forget: []job.Identity{identity(0xaa), identity(0xbb)}}
+
 // The golden bytes are the format: if this test fails, either the change is a mistake or it needs a new version.
 func TestGoldenFormat(t *testing.T) {
 	owner := Owner{Instance: "a", Process: "p1", Member: "m", Group: "g", Generation: 5, Intake: 100}
@@ -68,6 +70,8 @@ func TestGoldenFormat(t *testing.T) {
 		{"again", Entry{Segment: &again}, AppendSegment(nil, &again),
 			"03 02 d804 00 02 07 01 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa 0000000000000000 0000000000000000 0e" +
 				"87 00 bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb 0000000000000000 0000000000000000 02 02 6e6f 00 5011cdb8"},
+		{"forget", Entry{Segment: &forget}, AppendSegment(nil, &forget),
+			"04 02 01 00 00 00 02 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb 391c4785"},
 		{"empty segment", Entry{Segment: &Segment{}}, AppendSegment(nil, &Segment{}), "01 02 00 00 00 00 cbc838c8"},
 	}
 	for _, c := range cases {
@@ -133,6 +137,8 @@ func sealed(text string) []byte {
 func TestDecodeRefuses(t *testing.T) {
 	receipt := strings.Repeat("00", 32)
 	for name, text := range map[string]string{
+		"an order to forget nothing":    "04 02 01 00 00 00 00",
+		"more to forget than bytes":     "04 02 01 00 00 00 03" + receipt,
 		"no kind":                       "01",
 		"unknown kind":                  "01 03",
 		"a byte too many":               "01 02 00 00 00 00 00",
@@ -161,9 +167,9 @@ func TestDecodeRefuses(t *testing.T) {
 }
 
 func TestDecodeOfANewerVersion(t *testing.T) {
-	_, err := Decode(sealed("04 aabbcc"))
+	_, err := Decode(sealed("05 aabbcc"))
 	var v *VersionError
-	if !errors.As(err, &v) || v.Version != 4 || v.Newest != version3 || !strings.Contains(err.Error(), "upgrade") {
+	if !errors.As(err, &v) || v.Version != 5 || v.Newest != version4 || !strings.Contains(err.Error(), "upgrade") {
 		t.Errorf("got %v", err)
 	}
 	if errors.Is(err, ErrMalformed) {
@@ -207,8 +213,11 @@ func TestRoundTrip(t *testing.T) {
 		for i := range rapid.IntRange(0, 4).Draw(t, "frontiers") {
 			s.Frontiers = append(s.Frontiers, Frontier{TopicID{byte(i)}, rapid.Int64().Draw(t, "offset")})
 		}
+		for range rapid.IntRange(0, 2).Draw(t, "forget") {
+			s.Forget = append(s.Forget, identity(rapid.Byte().Draw(t, "forgotten")))
+		}
 		value := AppendSegment(nil, &s)
-		if limit := SegmentOverhead + len(s.Frontiers)*MaxFrontierSize + (len(s.Receipts)+len(s.Marks))*MaxReceiptSize; len(value) > limit {
+		if limit := SegmentOverhead + len(s.Frontiers)*MaxFrontierSize + (len(s.Receipts)+len(s.Marks))*MaxReceiptSize + 16*len(s.Forget); len(value) > limit {
 			t.Fatalf("%d bytes, the documented bound is %d", len(value), limit)
 		}
 		if e, err := Decode(value); err != nil || !reflect.DeepEqual(e, Entry{Segment: &s}) {
@@ -240,6 +249,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(v[:len(v)-checksumSize])
 	}
 	f.Add([]byte{2, 0})
+	f.Add([]byte("\x04\x02\x01\x00\x00\x00\x01aaaaaaaaaaaaaaaa"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		if _, err := Decode(body); err == nil && len(body) < 7 {
 			t.Fatalf("%x was accepted", body)

@@ -3,6 +3,8 @@ package dedupe
 import (
 	"encoding/base64"
 	"time"
+
+	"github.com/waybill-dev/waybill/job"
 )
 
 // TopicID is Kafka's own name of one incarnation of a topic: a topic deleted and made again under its old name has another.
@@ -56,6 +58,10 @@ type Segment struct {
 	Receipts  []Receipt  // facts, whoever wrote them
 	Marks     []Receipt  // started marks: void unless Epoch is the newest
 	Release   Release    // the owner's last word: the task is let go. Void unless Epoch is the newest
+
+	// Forget withdraws what the log says of these jobs before this entry, whoever wrote it; receipts and marks of the entry
+	// itself stand. An operator's, who wants a job to be run again: owners write none.
+	Forget []job.Identity
 }
 
 // Entry is one record of the receipt log. Exactly one of Owner and Segment is set.

@@ -67,6 +67,9 @@ func (m *memory) Apply(e *Entry) error {
 	if e.Segment == nil {
 		return nil
 	}
+	for i := range e.Segment.Forget {
+		m.forget(&e.Segment.Forget[i])
+	}
 	number := m.number(e.Time)
 	m.join(e.Segment.Receipts, number, Stamp(e.Time))
 	if marks {
@@ -151,6 +154,17 @@ func (m *memory) find(id *job.Identity, h uint64) *slot {
 				return s
 			}
 		}
+	}
+}
+
+// forgotten is the sequence number of no bucket: it makes a slot dead.
+const forgotten = math.MaxUint32
+
+func (m *memory) forget(id *job.Identity) {
+	if s := m.find(id, m.index.hash(id)); s != nil {
+		m.bucket(s.seq).release(s.at)
+		s.seq = forgotten
+		m.jobs--
 	}
 }
 

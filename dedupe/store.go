@@ -31,6 +31,8 @@ type Store interface {
 	// ignored, gaps are fine. The store keeps nothing of e. After an error other than ErrInvalidEntry and ErrClosed the
 	// store's content is undefined and it must be made anew from the log.
 	//
+	// What a segment forgets is forgotten first, whoever wrote it; a job may be known again by what comes after.
+	//
 	// An ownership record becomes the newest. Receipts of a segment are joined (Join) whoever wrote it; its marks are joined,
 	// and its frontiers are in force, only if its epoch is the offset of the newest ownership record. Frontiers of one epoch
 	// are joined by maximum per topic; those of a newer epoch replace all. A segment without frontiers leaves them as they are.

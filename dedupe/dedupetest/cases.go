@@ -27,6 +27,7 @@ var cases = []struct {
 	{"the mark of one found started stands above that of one that was not", caseSuspects},
 	{"any receipt renews the window", caseRenewed},
 	{"a forgotten job can be known again", caseForgotten},
+	{"an order to forget counts for what stands before it", caseForget},
 	{"results are kept whole and apart", caseResults},
 	{"an entry must be one thing", caseInvalid},
 	{"many jobs", caseMany},
@@ -206,6 +207,31 @@ func caseForgotten(s dedupe.Store) error {
 		p.apply(3, noon, nil, &dedupe.Segment{Receipts: done(p.jobs[1])}), // appended before what was forgotten
 		p.expire(noon.Add(day)),
 		want(s.Len(), 1, "jobs known"),
+	)
+}
+
+func caseForget(s dedupe.Store) error {
+	p := newPair(s, 4)
+	order := func(offset, epoch int64, receipts []dedupe.Receipt, ids ...job.Identity) error {
+		return p.apply(offset, noon, nil, &dedupe.Segment{Epoch: epoch, Forget: ids, Receipts: receipts})
+	}
+	receipt := func(id job.Identity, state dedupe.State, gen uint32) []dedupe.Receipt {
+		return []dedupe.Receipt{{Identity: id, State: state, Gen: gen, Hop: 1, Result: []byte("kept")}}
+	}
+	return errors.Join(
+		p.apply(0, noon, &dedupe.Owner{}, nil),
+		order(1, 0, done(p.jobs[0])), order(2, 0, done(p.jobs[1])),
+		order(3, -1, nil, p.jobs[0], p.jobs[3]), // nobody's: it counts; and a job of which nothing is known
+		want(s.Len(), 1, "jobs known"),
+		p.apply(1, noon, nil, &dedupe.Segment{Epoch: 0, Receipts: done(p.jobs[0])}), // read again: no news
+		want(s.Len(), 1, "jobs known"),
+		order(4, 0, receipt(p.jobs[0], dedupe.Retrying, 0)), // below what was forgotten
+		want(s.Len(), 2, "jobs known"),
+		order(5, 0, receipt(p.jobs[1], dedupe.Step, 0), p.jobs[1], p.jobs[1]), // what stands beside the order stands
+		want(s.Len(), 2, "jobs known"),
+		order(6, 0, receipt(p.jobs[2], dedupe.Dead, 3)), order(7, -1, nil, p.jobs[2]), order(8, 0, receipt(p.jobs[2], dedupe.Retrying, 1)),
+		p.expire(noon.Add(24*time.Hour)),
+		want(s.Len(), 0, "jobs known"),
 	)
 }
 

@@ -49,6 +49,9 @@ func (n *naive) facts(id job.Identity) (out []fact) {
 		if s == nil {
 			continue
 		}
+		if slices.Contains(s.Forget, id) {
+			out = nil
+		}
 		list := s.Receipts
 		if n.inForce(i) {
 			list = slices.Concat(s.Receipts, s.Marks)

@@ -56,6 +56,7 @@ func (p *pair) apply(offset int64, at time.Time, owner *dedupe.Owner, segment *d
 			}
 		}
 		clear(e.Segment.Frontiers)
+		clear(e.Segment.Forget)
 	}
 	e = dedupe.Entry{}
 	return p.compare()

@@ -21,6 +21,7 @@ type op struct {
 	Receipts  []dedupe.Receipt
 	Marks     []dedupe.Receipt
 	Release   dedupe.Release
+	Forget    []job.Identity
 }
 
 type opKind uint8
@@ -86,6 +87,9 @@ var program = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) op {
 		o.Receipts = receipts(0).Draw(t, "receipts")
 		o.Marks = receipts(0).Draw(t, "marks")
 		o.Release = rapid.SampledFrom([]dedupe.Release{dedupe.Held, dedupe.Held, dedupe.LeftSuspects, dedupe.Released}).Draw(t, "release")
+		for range rapid.SampledFrom([]int{0, 0, 0, 0, 1, 2}).Draw(t, "forget") {
+			o.Forget = append(o.Forget, jobs(randomJobs)[rapid.IntRange(0, randomJobs-1).Draw(t, "forgotten")])
+		}
 		for range rapid.IntRange(0, 3).Draw(t, "frontiers") {
 			o.Frontiers = append(o.Frontiers, dedupe.Frontier{
 				Topic:  dedupe.TopicID{rapid.ByteRange(0, 2).Draw(t, "topic")},
@@ -116,7 +120,7 @@ func play(ops []op, store dedupe.Store) error {
 			if n := len(owners) - 1 - o.Back; n >= 0 {
 				epoch = owners[n]
 			}
-			err = p.apply(next, clock, nil, &dedupe.Segment{Epoch: epoch, Frontiers: o.Frontiers, Receipts: o.Receipts, Marks: o.Marks, Release: o.Release})
+			err = p.apply(next, clock, nil, &dedupe.Segment{Epoch: epoch, Frontiers: o.Frontiers, Receipts: o.Receipts, Marks: o.Marks, Release: o.Release, Forget: o.Forget})
 			next++
 		case opReplay:
 			if n := len(p.naive.log) - 1 - o.Back; n >= 0 {

@@ -1,6 +1,7 @@
 package dedupetest
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -202,6 +203,35 @@ var plants = map[string]func() *broken{
 			r, ok := s.Get(id)
 			r.At = 0
 			return r, ok
+		}}
+	},
+	"orders to forget are not heard": func() *broken {
+		return &broken{apply: func(s dedupe.Store, e *dedupe.Entry) error {
+			return segment(s, e, func(c *dedupe.Segment) { c.Forget = nil })
+		}}
+	},
+	"only the owner may order to forget": func() *broken {
+		return &broken{apply: func(s dedupe.Store, e *dedupe.Entry) error {
+			return segment(s, e, func(c *dedupe.Segment) {
+				if c.Epoch != s.Position().Epoch {
+					c.Forget = nil
+				}
+			})
+		}}
+	},
+	"what stands beside an order is forgotten": func() *broken {
+		return &broken{apply: func(s dedupe.Store, e *dedupe.Entry) error {
+			return segment(s, e, func(c *dedupe.Segment) {
+				keep := func(list []dedupe.Receipt) (kept []dedupe.Receipt) {
+					for _, r := range list {
+						if !slices.Contains(c.Forget, r.Identity) {
+							kept = append(kept, r)
+						}
+					}
+					return kept
+				}
+				c.Receipts, c.Marks = keep(c.Receipts), keep(c.Marks)
+			})
 		}}
 	},
 	"forgotten jobs are counted": func() *broken {
