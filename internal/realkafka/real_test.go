@@ -96,17 +96,21 @@ func TestRealSharedBroker(t *testing.T) {
 	roundTrip(t, c, "shared-two") // closing a handed-out cluster does nothing
 }
 
-// onlyPartition describes the partition of a topic from createTopic.
-func onlyPartition(t *testing.T, admin *kadm.Client, topic string) kadm.PartitionDetail {
+// onlyPartition describes the partition of a topic from createTopic. Brokers learn of a topic one after the other, and any
+// of them may be the one that answers.
+func onlyPartition(t *testing.T, admin *kadm.Client, topic string) (p kadm.PartitionDetail) {
 	t.Helper()
-	topics, err := admin.ListTopics(t.Context(), topic)
-	if err == nil {
-		err = topics[topic].Err
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return topics[topic].Partitions[0]
+	waitFor(t, time.Minute, func() error {
+		topics, err := admin.ListTopics(t.Context(), topic)
+		if err == nil {
+			err = topics[topic].Err
+		}
+		if err == nil {
+			p = topics[topic].Partitions[0]
+		}
+		return err
+	})
+	return p
 }
 
 // TestRealFailover is the reason for three brokers: with one dead, in turn killed,
