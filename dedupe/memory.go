@@ -49,11 +49,7 @@ func (m *memory) Get(id job.Identity) (Receipt, bool) {
 	if s == nil {
 		return Receipt{}, false
 	}
-	b := m.bucket(s.seq)
-	r := b.at(s.at)
-	got := r.receipt()
-	got.Result = b.result(s.at)
-	return got, true
+	return m.bucket(s.seq).receipt(s.at), true
 }
 
 func (m *memory) Apply(e *Entry) error {
@@ -78,8 +74,10 @@ func (m *memory) Apply(e *Entry) error {
 	return nil
 }
 
-func (m *memory) Expire(before time.Time) {
-	limit := m.number(before)
+func (m *memory) Expire(before time.Time) { m.drop(m.number(before)) }
+
+// drop forgets the buckets below that number.
+func (m *memory) drop(limit int64) {
 	maps.DeleteFunc(m.open, func(number int64, _ uint32) bool { return number < limit })
 	for i, b := range m.buckets {
 		if b != nil && b.number < limit {

@@ -75,6 +75,13 @@ func (b *bucket) full() bool {
 	return len(b.chunks) >= math.MaxUint32>>chunkBits || b.results.full()
 }
 
+// receipt is what a place holds.
+func (b *bucket) receipt(at uint32) Receipt {
+	r := b.at(at).receipt()
+	r.Result = b.result(at)
+	return r
+}
+
 // set overwrites everything of a place.
 func (b *bucket) set(at uint32, r *Receipt, result []byte, stamp uint32) {
 	*b.at(at) = record{id: r.Identity, origin: r.Origin, keyHash: r.KeyHash, digest: r.Digest, gen: r.Gen, hop: r.Hop,

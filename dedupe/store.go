@@ -73,6 +73,21 @@ func (p *Position) clone() Position {
 	return c
 }
 
+// Fold folds everything of e but its receipts and marks, for stores in other packages. fold is false for an entry that was
+// folded before; inForce reports whether the marks of e count.
+func (p *Position) Fold(e *Entry) (fold, inForce bool, err error) {
+	if fold, err = p.check(e); !fold {
+		return false, false, err
+	}
+	return true, p.advance(e), nil
+}
+
+// Clone is a copy that shares nothing.
+func (p *Position) Clone() Position { return p.clone() }
+
+// NewPosition is the position before any entry.
+func NewPosition() Position { return empty() }
+
 // check says whether e is to be folded at p: fold is false for entries folded before.
 func (p *Position) check(e *Entry) (fold bool, err error) {
 	if (e.Owner == nil) == (e.Segment == nil) {

@@ -1,0 +1,79 @@
+package disk
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.uber.org/goleak"
+
+	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/dedupe/dedupetest"
+	"github.com/waybill-dev/waybill/job"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func mustOpen(t testing.TB, cfg Config) *DB {
+	t.Helper()
+	db, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+func keyNumber(n int) Key {
+	return Key{Job: dedupe.TopicID{byte(n), byte(n >> 8)}, Log: dedupe.TopicID{1}, Partition: int32(n)}
+}
+
+// flushing is a store that writes everything it was given before it answers: nothing it says comes from memory.
+type flushing struct {
+	dedupe.Store
+	db *DB
+	t  *testing.T
+}
+
+func (f flushing) Apply(e *dedupe.Entry) error {
+	err := f.Store.Apply(e)
+	if ferr := f.db.Flush(context.Background()); ferr != nil {
+		f.t.Error(ferr)
+	}
+	return err
+}
+
+func TestConforms(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		flushAt int
+		flush   bool
+	}{{"in memory", 1 << 20, false}, {"written now and then", 3, false}, {"written at once", 1, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			db := mustOpen(t, Config{Dir: "db", FlushAt: c.flushAt, MergeAt: 6, fs: vfs.NewMem()})
+			n := 0
+			dedupetest.Run(t, func(t *testing.T) dedupe.Store {
+				n++
+				s := db.Task(keyNumber(n)) // all tasks share the segments
+				if c.flush {
+					return flushing{s, db, t}
+				}
+				return s
+			})
+			if err := db.Failed(); err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%+v", db.Stats())
+		})
+	}
+}
+
+func identityOf(n int) job.Identity { return job.IdentityOf("k", nil, fmt.Sprint(n)) }
+
+var noon = time.Unix(1_750_000_000, 0)

@@ -1,0 +1,71 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+)
+
+// fatal is Pebble's logger. Pebble ends the process where it cannot go on, and expects Fatalf not to return. Here only the DB ends:
+// what calls Pebble from this package is under guard, which turns the panic into an error; a goroutine of Pebble's own ends alone.
+type fatal struct {
+	log  *zap.Logger
+	fail atomic.Pointer[func(error)] // nil until the DB is open
+}
+
+// errFatal is what Pebble said before it would have ended the process.
+var errFatal = errors.New("the storage engine gave up")
+
+func (*fatal) Infof(string, ...any) {}
+
+func (l *fatal) Errorf(format string, a ...any) {
+	l.log.Warn("storage engine: " + fmt.Sprintf(format, a...))
+}
+
+func (l *fatal) Fatalf(format string, a ...any) {
+	err := fmt.Errorf("%w: %s", errFatal, fmt.Sprintf(format, a...))
+	if f := l.fail.Load(); f != nil {
+		(*f)(err)
+	}
+	if guarded() {
+		panic(gaveUp{err})
+	}
+	runtime.Goexit()
+}
+
+type gaveUp struct{ err error }
+
+// guard runs f and returns what Pebble gave up with, if it did. A panic counts too: on damaged files and full disks that is how
+// some of its checks end, and a cache is no reason to end a process.
+func guard(f func() error) (err error) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case gaveUp:
+			err = p.err
+		default:
+			err = fmt.Errorf("%w: panic: %v\n%s", errFatal, p, debug.Stack())
+		}
+	}()
+	return f()
+}
+
+// guarded reports whether a guard is among the callers.
+func guarded() bool {
+	var pcs [128]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if strings.HasSuffix(f.Function, "/dedupe/disk.guard") {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}

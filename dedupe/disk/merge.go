@@ -1,0 +1,230 @@
+package disk
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/job"
+)
+
+var bg = context.Background() // Pebble looks at it for tracing only
+
+const (
+	fanIn   = 16   // small segments in a row that become one
+	settled = 2    // rounds after which a bucket that is not the newest is merged however little there is
+	yield   = 4096 // receipts merged between looks at what is more urgent
+)
+
+// mergeable are segments to be made one: of one bucket and next to each other in order, so that what is newest stays newest.
+func (db *DB) mergeable() []*segment {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	limit, newest := db.limit.Load(), int64(dedupe.NoBucket)
+	if n := len(db.segs); n > 0 {
+		newest = db.segs[n-1].bucket
+	}
+	for from := 0; from < len(db.segs); {
+		to := from
+		for to < len(db.segs) && db.segs[to].bucket == db.segs[from].bucket {
+			to++
+		}
+		bucket := db.segs[from:to]
+		from = to
+		if bucket[0].bucket < limit { // it goes soon, and what is hidden must not be mixed with what is not
+			continue
+		}
+		quiet := bucket[0].bucket < newest && bucket[len(bucket)-1].order+settled < db.round.Load()
+		if run := db.small(bucket, quiet); run != nil && !db.cfg.short(uint64(mergeBytes(run))) {
+			return run
+		}
+	}
+	return nil
+}
+
+// small is the first run of small segments that is long or large enough, or, when nothing more is to come, any two that fit together.
+func (db *DB) small(bucket []*segment, quiet bool) []*segment {
+	for i := 0; i < len(bucket); {
+		sum, j := 0, i
+		for j < len(bucket) && bucket[j].count < db.cfg.MergeAt/2 && sum+bucket[j].count <= db.cfg.MergeAt+db.cfg.FlushAt && j-i < 2*fanIn {
+			sum += bucket[j].count
+			j++
+		}
+		if j-i >= fanIn || j-i > 1 && (sum >= db.cfg.MergeAt || quiet) {
+			return bucket[i:j:j]
+		}
+		i = max(j, i+1)
+	}
+	return nil
+}
+
+func mergeBytes(run []*segment) (n int) {
+	for _, s := range run {
+		n += 100 * s.count
+	}
+	return n
+}
+
+// merge makes one segment of several. Of a job that has receipts in more than one of them the newest stays; tasks that were
+// forgotten are left out. In between it does what is more urgent.
+func (db *DB) merge(run []*segment) (err error) {
+	w := &db.merger
+	alive := db.alive()
+	var m merging
+	defer func() { err = errors.Join(err, guard(m.close)) }()
+	if err := guard(func() error { return m.open(db.peb, run) }); err != nil {
+		return err
+	}
+	if err := w.begin(run[0].bucket, run[len(run)-1].order); err != nil {
+		return err
+	}
+	for n := 1; ; n++ {
+		ok := false
+		if err := guard(func() (err error) { ok, err = m.next(); return err }); err != nil {
+			return fmt.Errorf("merge: %w", err)
+		}
+		if !ok {
+			break
+		}
+		num, id := split(m.key)
+		if forgotten, ok := alive[num]; !ok || len(forgotten) > 0 && run[len(run)-1-m.heap[0].age].order <= forgotten[id].Round {
+			continue
+		}
+		if err := w.add(num, &id, m.value, dedupe.State(m.value[0]&stateBits).Final()); err != nil {
+			return err
+		}
+		if n%yield == 0 {
+			if _, err := db.flushIfDue(false); err != nil {
+				return err
+			}
+		}
+	}
+	if w.seg.count == 0 {
+		w.abandon()
+	} else if err := w.end(); err != nil {
+		return err
+	}
+	return db.ingest(w, false, run, nil)
+}
+
+// alive are the tasks that are not forgotten, each with the jobs that it was ordered to forget. Only orders that are durable count: a
+// crash may take back the others, until the log gives them again.
+func (db *DB) alive() map[uint32]map[job.Identity]oblivion {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	out := map[uint32]map[job.Identity]oblivion{}
+	for _, t := range db.tasks {
+		t.mu.Lock()
+		out[t.num] = t.durable.forgotten
+		t.mu.Unlock()
+	}
+	return out
+}
+
+// merging reads the receipts of several segments in order. Of equal keys the newest segment's comes first.
+type merging struct {
+	heap  []source
+	its   []*pebble.Iterator
+	key   []byte // without number and kind; valid until next
+	value []byte
+	last  []byte
+	begun bool
+}
+
+type source struct {
+	it  *pebble.Iterator
+	key []byte // without number and kind
+	age int    // 0: the newest
+}
+
+func (m *merging) open(peb *pebble.DB, run []*segment) error {
+	for i := len(run) - 1; i >= 0; i-- {
+		it, err := peb.NewIter(&pebble.IterOptions{LowerBound: prefix(run[i].no, kindReceipt), UpperBound: prefix(run[i].no, kindReceipt+1)})
+		if err != nil {
+			return err
+		}
+		m.its = append(m.its, it)
+		if it.First() {
+			m.heap = append(m.heap, source{it, it.Key()[5:], len(run) - 1 - i})
+		} else if err := it.Error(); err != nil {
+			return err
+		}
+	}
+	for i := len(m.heap)/2 - 1; i >= 0; i-- {
+		m.sink(i)
+	}
+	return nil
+}
+
+func (m *merging) close() (err error) {
+	for _, it := range m.its {
+		err = errors.Join(err, it.Close())
+	}
+	m.its, m.heap = nil, nil
+	return err
+}
+
+// next moves to the next job.
+func (m *merging) next() (bool, error) {
+	if m.begun {
+		m.last = append(m.last[:0], m.key...)
+		for len(m.heap) > 0 && bytes.Equal(m.heap[0].key, m.last) { // older receipts of the same job follow
+			if err := m.pop(); err != nil {
+				return false, err
+			}
+		}
+	}
+	m.begun = true
+	if len(m.heap) == 0 {
+		return false, nil
+	}
+	top := &m.heap[0]
+	m.key, m.value = top.key, top.it.Value()
+	if len(m.key) != receiptKey-5 || len(m.value) == 0 {
+		return false, errValue
+	}
+	return true, nil
+}
+
+// pop moves the first source on.
+func (m *merging) pop() error {
+	top := &m.heap[0]
+	if top.it.Next() {
+		top.key = top.it.Key()[5:]
+	} else {
+		if err := top.it.Error(); err != nil {
+			return err
+		}
+		last := len(m.heap) - 1
+		m.heap[0] = m.heap[last]
+		m.heap = m.heap[:last]
+	}
+	m.sink(0)
+	return nil
+}
+
+func (m *merging) sink(i int) {
+	for {
+		c := 2*i + 1
+		if c >= len(m.heap) {
+			return
+		}
+		if c+1 < len(m.heap) && m.before(c+1, c) {
+			c++
+		}
+		if !m.before(c, i) {
+			return
+		}
+		m.heap[c], m.heap[i] = m.heap[i], m.heap[c]
+		i = c
+	}
+}
+
+func (m *merging) before(i, j int) bool {
+	c := bytes.Compare(m.heap[i].key, m.heap[j].key)
+	return c < 0 || c == 0 && m.heap[i].age < m.heap[j].age
+}
