@@ -272,6 +272,7 @@ func partsOf(hs []*handle) (out []commit.Partition) {
 // share divides the memory budget among the tasks. The caller holds c.mu.
 func (c *Consumer) share() {
 	l := c.limits()
+	c.taskBytes.Store(int64(l.Bytes))
 	c.inflater.careful(l.Bytes / 4) // a task that flows has half of its share free, half of which is headroom
 	for _, h := range c.handles {
 		h.shard.post(h, func(m *task.Machine, now int64) { m.SetLimits(l, now) })

@@ -48,6 +48,7 @@ func (c *Consumer) connect(ctx context.Context) error {
 // enter makes the group's client, which begins to join at once: the rooms its callbacks use must be there already.
 func (c *Consumer) enter() (err error) {
 	defer close(c.wired)
+	c.taskBytes.Store(int64(c.cfg.Memory))
 	if c.inflater, err = newInflater(c.cfg.MaxBatch, c.cfg.Memory/2); err != nil {
 		return err
 	}

@@ -48,22 +48,23 @@ type Consumer struct {
 	ids      map[string][16]byte // of the group's topics, as they were at the start or were taken up since
 	maxBytes map[string]int32
 
-	watch    *watcher
-	poller   *poller
-	ease     easing
-	fetch    *fetchControl
-	refusals refusals
-	prover   *prover
-	alone    *alone.Sender // of what was refused for the size of its batch
-	commits  *commit.Manager
-	trimmer  *trimmer
-	emitter  *emitter
-	shards   []*shard
-	pools    []*pool.Pool
-	clock    clock
-	lease    *lease
-	owners   owners
-	restores chan struct{}
+	watch     *watcher
+	poller    *poller
+	ease      easing
+	taskBytes atomic.Int64 // one task's share of the memory budget
+	fetch     *fetchControl
+	refusals  refusals
+	prover    *prover
+	alone     *alone.Sender // of what was refused for the size of its batch
+	commits   *commit.Manager
+	trimmer   *trimmer
+	emitter   *emitter
+	shards    []*shard
+	pools     []*pool.Pool
+	clock     clock
+	lease     *lease
+	owners    owners
+	restores  chan struct{}
 
 	ran      atomic.Bool
 	joined   atomic.Bool

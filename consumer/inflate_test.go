@@ -135,19 +135,22 @@ func TestInflaterIsCareful(t *testing.T) {
 func TestFetchFit(t *testing.T) {
 	f := &fetchFit{all: 50 << 20, part: 1 << 20, now: 1 << 20}
 	for i, c := range []struct {
-		times int64
-		part  int32
-		news  bool
+		times, share int64
+		part         int32
+		news         bool
 	}{
-		{0, 1 << 20, false}, {inflates, 1 << 20, false}, {2 * inflates, 1 << 19, true}, {2*inflates - 1, 1 << 19, false}, // a little more
-		{1000, leastFetch, true}, {5000, leastFetch, false}, {1, 1 << 20, true},
+		{0, 16 << 20, 1 << 20, false}, {inflates, 16 << 20, 1 << 20, false}, {2 * inflates, 16 << 20, 1 << 19, true},
+		{2*inflates - 1, 16 << 20, 1 << 19, false}, // a little more
+		{1000, 16 << 20, leastFetch, true}, {5000, 16 << 20, leastFetch, false}, {1, 16 << 20, 1 << 20, true},
+		{1, 1 << 20, 1 << 17, true}, {2 * inflates, 1 << 20, 1 << 17, false}, {16 * inflates, 1 << 20, leastFetch, true}, // 256 tasks of 256 MiB
+		{1, 1 << 10, leastFetch, false}, {1, 8 << 20, 1 << 20, true},
 	} {
-		if part, news := f.follow(c.times); part != c.part || news != c.news {
-			t.Errorf("step %d: %d times: %d, %v, want %d, %v", i, c.times, part, news, c.part, c.news)
+		if part, news := f.follow(c.times, c.share); part != c.part || news != c.news {
+			t.Errorf("step %d: %d times, a share of %d: %d, %v, want %d, %v", i, c.times, c.share, part, news, c.part, c.news)
 		}
 	}
 	small := &fetchFit{part: 1 << 10, now: 1 << 10}
-	if part, news := small.follow(1000); part != 1<<10 || news {
+	if part, news := small.follow(1000, 1<<20); part != 1<<10 || news {
 		t.Errorf("a client that fetches little: %d, %v", part, news)
 	}
 }

@@ -48,7 +48,7 @@ func (p *poller) run(ctx context.Context) {
 		p.c.ease.wait(turn)
 		fetches := p.c.group.PollFetches(turn)
 		got := p.dispatch(fetches, p.c.inflater.polled())
-		if part, changed := fit.follow(p.c.inflater.times()); changed {
+		if part, changed := fit.follow(p.c.inflater.times(), p.c.taskBytes.Load()); changed {
 			p.c.group.UpdateFetchMaxBytes(fit.all, part)
 		}
 		p.turn()
