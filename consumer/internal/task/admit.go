@@ -1,6 +1,7 @@
 package task
 
 import (
+	"encoding/binary"
 	"math"
 	"time"
 
@@ -147,11 +148,7 @@ func (m *Machine) laneOf(e *Entry) uint64 {
 }
 
 func identityLane(id job.Identity) uint64 {
-	var h uint64
-	for i := range 8 {
-		h = h<<8 | uint64(id[i])
-	}
-	return h
+	return binary.BigEndian.Uint64(id[:])
 }
 
 // enqueue puts a due entry at the end of its lane and looks at it if it is the head.

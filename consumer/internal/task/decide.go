@@ -15,15 +15,11 @@ func (m *Machine) view(id job.Identity) dedupe.Receipt {
 	if m.cfg.Store.Len() > 0 {
 		r, _ = m.cfg.Store.Get(id)
 	}
-	if len(m.inFlight) > 0 {
-		if f, ok := m.inFlight[id]; ok {
-			r = dedupe.Join(r, f)
-		}
+	if f := m.inFlight.get(&id); f != nil {
+		r = dedupe.Join(r, *f)
 	}
-	if len(m.overlay) > 0 {
-		if f, ok := m.overlay[id]; ok {
-			r = dedupe.Join(r, f)
-		}
+	if f := m.pending.get(&id); f != nil {
+		r = dedupe.Join(r, *f)
 	}
 	return r
 }

@@ -90,11 +90,10 @@ type Machine struct {
 	refused  int      // of those: refused at least once
 	again    []*Write // of those: waiting to be tried again
 	seq      uint64
-	pending  []dedupe.Receipt // settled, or kept, since the last segment
-	keeps    []*Keep          // of those, the kept
-	usual    int              // receipts in the last segment
-	overlay  map[job.Identity]dedupe.Receipt
-	inFlight map[job.Identity]dedupe.Receipt // of the segment on the way
+	pending  recent  // settled, or kept, since the last segment
+	keeps    []*Keep // of those, the kept
+	usual    int     // receipts in the last segment
+	inFlight recent  // of the segment on the way
 	segment  *Segment
 	turn     uint32 // see Turn
 	gapped   bool   // the segment was acked, what stands before it is being read
@@ -118,7 +117,7 @@ func New(cfg Config) *Machine {
 	}
 	cfg.Limits = cfg.Limits.withDefaults()
 	m := &Machine{cfg: cfg, byTopic: map[string]*source{}, carried: map[dedupe.TopicID]int64{}, texts: map[Reason]string{}, lanes: map[uint64]*Entry{}, leaving: map[job.Identity]*Entry{},
-		overlay: map[job.Identity]dedupe.Receipt{}, inFlight: map[job.Identity]dedupe.Receipt{}, epoch: -1}
+		epoch: -1}
 	m.main = m.addSource(cfg.Topic, cfg.TopicID, -1, 0)
 	for _, k := range cfg.Kinds {
 		m.far.possible = m.far.possible || k.Policy.Guarantee == job.AtLeastOnce
@@ -253,8 +252,8 @@ func (m *Machine) late() {
 		receipts = append(receipts, m.segment.Receipts...)
 	}
 	m.segment = nil
-	receipts = append(receipts, m.pending...)
-	m.pending = nil
+	receipts = append(receipts, m.pending.list...)
+	m.pending.reset()
 	if len(receipts) == 0 {
 		return
 	}

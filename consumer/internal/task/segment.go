@@ -57,18 +57,18 @@ func (m *Machine) flush() {
 		seg.sources = append(seg.sources, sourceFrontier{s, at})
 		seg.Frontiers = append(seg.Frontiers, dedupe.Frontier{Topic: s.id, Offset: at})
 	}
-	if !moved && len(m.pending)+len(m.keeps) == 0 {
+	if !moved && len(m.pending.list)+len(m.keeps) == 0 {
 		return
 	}
 	for id, at := range m.carried { // a newer epoch's frontiers replace an older's: none may be left out
 		seg.Frontiers = append(seg.Frontiers, dedupe.Frontier{Topic: id, Offset: at})
 	}
 	m.dirty = false
-	seg.Receipts, m.pending, m.usual = m.pending, nil, len(m.pending)
+	seg.Receipts, m.usual = m.pending.list, len(m.pending.list)
 	seg.keeps, m.keeps = m.keeps, nil
 	seg.Marks = marks(seg.keeps)
 	m.stamp(seg.Receipts)
-	m.overlay, m.inFlight = m.inFlight, m.overlay
+	m.pending, m.inFlight = m.inFlight, m.pending
 	m.segment = seg
 	m.Out.Segment = seg
 }
@@ -132,7 +132,7 @@ func (m *Machine) gapRead() {
 		m.cfg.Topic, m.cfg.Partition, m.cfg.Store.Position().Epoch, m.epoch)
 	seg := m.segment
 	m.segment = nil
-	clear(m.inFlight)
+	m.inFlight.reset()
 	m.dirty = true
 	if m.phase == draining { // not ours to claim any more
 		m.Abandon(m.now)
@@ -149,7 +149,7 @@ func (m *Machine) durable() {
 	m.segment = nil
 	m.kept(seg)
 	m.claimed = m.now
-	clear(m.inFlight)
+	m.inFlight.reset()
 	for _, f := range seg.sources {
 		if f.offset == f.src.durable {
 			continue

@@ -41,7 +41,7 @@ func (m *Machine) outcome(e *Entry) {
 	if m.phase == gone { // only what is true whoever owns the task
 		e.state = held
 		if !e.returned && o.Verdict == job.VerdictDone && e.recorded() && e.env.Emitted == nil {
-			m.pending = append(m.pending, m.receipt(e, dedupe.Done, 0, e.env.Attempt, job.CodeNone))
+			m.pending.add(m.receipt(e, dedupe.Done, 0, e.env.Attempt, job.CodeNone))
 		}
 		return
 	}
@@ -245,7 +245,7 @@ func (m *Machine) writtenLate(w *Write, res WriteResult) {
 	}
 	w.Entry.write = nil
 	if !w.silent {
-		m.pending = append(m.pending, w.receipt)
+		m.pending.add(w.receipt)
 		m.late()
 	}
 }
@@ -284,14 +284,8 @@ func receiptOf(msg *job.Message, s dedupe.State, hop uint32, burnt int, code job
 
 // record puts a receipt where it is seen at once and where the next segment takes it.
 func (m *Machine) record(r dedupe.Receipt) {
-	if m.pending == nil { // a segment is often as long as the one before
-		m.pending = make([]dedupe.Receipt, 0, min(m.usual, 1024))
-	}
-	m.pending = append(m.pending, r)
-	if old, ok := m.overlay[r.Identity]; ok {
-		r = dedupe.Join(old, r)
-	}
-	m.overlay[r.Identity] = r
+	m.pending.reserve(min(m.usual, 4096)) // a segment is often as long as the one before
+	m.pending.add(r)
 }
 
 // settle ends an entry. Its slot takes its place in the order of settling, by which a frontier knows that the receipt it
