@@ -43,7 +43,7 @@ type Peer struct {
 
 // All are the peers in the order in which they take their turns.
 func All() []Peer {
-	return []Peer{franz, waybillAtLeastOnce, waybillEffectivelyOnce, saramaGroup, watermillRouter, kafkaGo, confluent}
+	return []Peer{franz, waybillAtLeastOnce, waybillEffectivelyOnce, saramaGroup, watermillRouter, gokaProcessor, kafkaGo, confluent}
 }
 
 // Lookup finds a peer by its ID.
