@@ -200,7 +200,7 @@ func (c *Consumer) work(ctx context.Context) error {
 	if err := c.enter(); err != nil {
 		return errors.Join(fmt.Errorf("consumer: %w", err), c.end(stopWriting, stopBackground))
 	}
-	for _, f := range []func(context.Context){c.commits.Run, c.fetch.run, c.prover.run, c.trimmer.run, c.watch.run, c.metrics.run} {
+	for _, f := range []func(context.Context){c.commits.Run, c.fetch.run, c.prover.run, c.trimmer.run, c.watch.run, c.metrics.run, c.news} {
 		c.spawn(f)
 	}
 	polling, stopPolling := context.WithCancel(bg)

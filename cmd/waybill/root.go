@@ -62,7 +62,7 @@ the workers read. A flag wins over the environment, the environment over the fil
 	f.StringVar(&a.sasl.Mechanism, "sasl-mechanism", "", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
 	f.StringVar(&a.sasl.Username, "sasl-username", "", "user name")
 	f.StringVar(&a.sasl.PasswordFile, "sasl-password-file", "", "file of the password (or set WAYBILL_SASL_PASSWORD)")
-	root.AddCommand(demoCommand(a), setupCommand(a), jobCommand(a), groupCommand(a), taskCommand(a), retryCommand(a), dlqCommand(a), benchCommand(a), demoWorkerCommand(a), benchSideCommand(a))
+	root.AddCommand(demoCommand(a), setupCommand(a), jobCommand(a), groupCommand(a), taskCommand(a), retryCommand(a), dlqCommand(a), receiptCommand(a), benchCommand(a), demoWorkerCommand(a), benchSideCommand(a))
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see `%s --help`", err, c.CommandPath())
 	})

@@ -3,9 +3,9 @@ package dedupetest
 import (
 	"fmt"
 	"reflect"
-	"slices"
 
 	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/dedupe/refold"
 	"github.com/waybill-dev/waybill/job"
 )
 
@@ -65,7 +65,7 @@ func (a algebra) check() error {
 func (a algebra) checkPair(x, y dedupe.Receipt) error {
 	xy, yx := a.join(x, y), a.join(y, x)
 	want := x
-	switch c := slices.Compare(height(x), height(y)); {
+	switch c := refold.Compare(x, y); {
 	case c < 0:
 		want = y
 	case c == 0:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/dedupe/refold"
 	"github.com/waybill-dev/waybill/job"
 )
 
@@ -36,7 +37,7 @@ var cases = []struct {
 
 var noon = time.Unix(1_750_000_000, 0)
 
-func newPair(s dedupe.Store, n int) *pair { return &pair{store: s, jobs: jobs(n)} }
+func newPair(s dedupe.Store, n int) *pair { return &pair{store: s, plain: refold.New(), jobs: jobs(n)} }
 
 func done(id job.Identity) []dedupe.Receipt {
 	return []dedupe.Receipt{{Identity: id, State: dedupe.Done, Attempt: 1}}

@@ -7,20 +7,22 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/dedupe/refold"
 	"github.com/waybill-dev/waybill/job"
 )
 
 // widest is the widest bucket a store may be opened with for this suite.
 const widest = time.Hour
 
-// pair is a store beside the naive fold of the same log.
+// pair is a store beside the plain fold of the same log.
 type pair struct {
 	store dedupe.Store
-	naive naive
+	plain *refold.Fold
+	log   []dedupe.Entry
 	jobs  []job.Identity // those that are looked up after each entry
 }
 
-// apply writes an entry in the wire format, reads it twice, and folds one into the store and one into the naive fold.
+// apply writes an entry in the wire format, reads it twice, and folds one into the store and one into the plain fold.
 // Then it spoils the memory of the one the store was given.
 func (p *pair) apply(offset int64, at time.Time, owner *dedupe.Owner, segment *dedupe.Segment) error {
 	var value []byte
@@ -34,7 +36,10 @@ func (p *pair) apply(offset int64, at time.Time, owner *dedupe.Owner, segment *d
 		return err
 	}
 	mine.Offset, mine.Time = offset, at
-	p.naive.apply(mine)
+	if n := len(p.log); n == 0 || offset > p.log[n-1].Offset {
+		p.log = append(p.log, mine)
+	}
+	p.plain.Apply(&mine)
 
 	e, err := dedupe.Decode(value)
 	if err != nil {
@@ -62,27 +67,27 @@ func (p *pair) apply(offset int64, at time.Time, owner *dedupe.Owner, segment *d
 	return p.compare()
 }
 
-// expire forgets in both. Where the store has a choice, the naive fold follows it.
+// expire forgets in both. Where the store has a choice, the plain fold follows it.
 func (p *pair) expire(before time.Time) error {
 	p.store.Expire(before)
 	for _, id := range p.jobs {
-		last := p.naive.last(id)
+		last := p.plain.Last(id)
 		if last.IsZero() || !last.Before(before) {
 			continue
 		}
 		if _, kept := p.store.Get(id); !kept || last.Before(before.Add(-widest)) {
-			p.naive.forget(id)
+			p.plain.Forget(id)
 		}
 	}
 	return p.compare()
 }
 
-// compare holds the store against the naive fold.
+// compare holds the store against the plain fold.
 func (p *pair) compare() error {
 	known := 0
 	for _, id := range p.jobs {
 		got, ok := p.store.Get(id)
-		want, wantOK := p.naive.get(id)
+		want, wantOK := p.plain.Get(id)
 		if wantOK {
 			known++
 		}
@@ -93,7 +98,7 @@ func (p *pair) compare() error {
 	if got := p.store.Len(); got != known {
 		return fmt.Errorf("store knows %d jobs, the log %d", got, known)
 	}
-	got, want := p.store.Position(), p.naive.position()
+	got, want := p.store.Position(), p.plain.Position()
 	if !reflect.DeepEqual(got, want) {
 		return fmt.Errorf("store is at %+v\nthe log at %+v", got, want)
 	}

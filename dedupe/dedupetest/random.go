@@ -99,9 +99,9 @@ var program = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) op {
 	return o
 }), 1, 40)
 
-// play runs a program against a store and the naive fold and returns the first difference.
+// play runs a program against a store and the plain fold and returns the first difference.
 func play(ops []op, store dedupe.Store) error {
-	p := pair{store: store, jobs: jobs(randomJobs)}
+	p := newPair(store, randomJobs)
 	clock := time.Unix(1_700_000_000, 0)
 	next := int64(17) // retention took what was before
 	var owners []int64
@@ -123,8 +123,8 @@ func play(ops []op, store dedupe.Store) error {
 			err = p.apply(next, clock, nil, &dedupe.Segment{Epoch: epoch, Frontiers: o.Frontiers, Receipts: o.Receipts, Marks: o.Marks, Release: o.Release, Forget: o.Forget})
 			next++
 		case opReplay:
-			if n := len(p.naive.log) - 1 - o.Back; n >= 0 {
-				e := p.naive.log[n]
+			if n := len(p.log) - 1 - o.Back; n >= 0 {
+				e := p.log[n]
 				err = p.apply(e.Offset, clock, e.Owner, e.Segment)
 			}
 		case opExpire:

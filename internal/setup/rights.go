@@ -107,8 +107,8 @@ func Rights(role Role, w Want, ever map[string][]time.Duration) []Right {
 	}
 	b.add(control, "the layout is read", Read)
 	b.add(control, "setup writes the layout", Write)
-	b.add(audit, "redriven letters are known", Read)
-	b.add(audit, "a redrive is noted", Write)
+	b.add(audit, "what was redriven or forgotten, and by whom, is known", Read)
+	b.add(audit, "a redrive, or an order to forget, is noted", Write)
 	b.made(control, status, audit)
 	return append(b, Right{Group: true, Name: w.Group, Op: Describe, For: "members and offsets are shown"})
 }
@@ -164,12 +164,15 @@ func (b *rightsOf) ofTopic(role Role, w Want, t string, ever []time.Duration) {
 		b.add(receipts, "receipts are written", Write)
 		b.checked(append(append([]string{t}, tiers...), letters, receipts)...)
 	case Operator:
-		b.add(t, "its settings are compared", Describe, DescribeConfigs)
+		b.add(t, "its settings are compared", DescribeConfigs)
+		b.add(t, "the records of a job are shown", Read)
 		for _, tier := range tiers {
 			b.add(tier, "waiting retries are shown", Read)
 			b.add(tier, "letters are redriven", Write)
 		}
 		b.add(letters, "letters are shown", Read)
+		b.add(receipts, "owners and receipts are shown and verified", Read)
+		b.add(receipts, "a job is ordered to be forgotten", Write)
 		b.made(append(append([]string{}, tiers...), letters, receipts)...)
 	}
 }

@@ -266,7 +266,7 @@ func (m *Machine) late() {
 // drained sets Out.Drained once nothing is left to wait for. What is settled without a receipt moves a frontier all the
 // same, so the last word is flush's.
 func (m *Machine) drained() {
-	if m.phase != draining || m.offered > 0 || m.writing > 0 || m.segment != nil {
+	if m.phase != draining || m.offered > 0 || m.writing > 0 || m.segment != nil || m.gapped {
 		return
 	}
 	if m.flush(); m.segment == nil {

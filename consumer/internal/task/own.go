@@ -45,8 +45,23 @@ func (m *Machine) Entries(entries []*dedupe.Entry) error {
 		if err := m.cfg.Store.Apply(e); err != nil {
 			return err
 		}
+		m.dirty = m.dirty || e.Segment != nil && len(e.Segment.Forget) > 0 // the next segment says that it was heard
 	}
 	return nil
+}
+
+// LogEnd tells how far the log goes. What stands behind what was folded, while no segment of this machine is on its way, is
+// another writer's, and read like a gap. Without it an idle task would hear of an order to forget a job only with its next
+// segment: when it had skipped the very record that the order was for.
+func (m *Machine) LogEnd(end, now int64) {
+	m.now = now
+	next := m.cfg.Store.Position().Next
+	if m.phase != running || m.segment != nil || m.gapped || end <= next {
+		return
+	}
+	m.gapped = true
+	m.turn++
+	m.Out.Read = &Span{next, end}
 }
 
 // ReadDone ends a read: everything up to the asked offset was given to Entries.

@@ -12,7 +12,7 @@ func (m *Machine) Tick(durable bool, now int64) {
 		return
 	}
 	m.retryWrites()
-	if durable && m.rewound && m.segment == nil && m.phase == running {
+	if durable && m.rewound && m.segment == nil && !m.gapped && m.phase == running {
 		m.ownAgain()
 	}
 	if m.phase == running {
@@ -40,7 +40,7 @@ func (m *Machine) Tick(durable bool, now int64) {
 
 // flush sends a segment if none is on the way and there is something to say.
 func (m *Machine) flush() {
-	if m.segment != nil || m.phase != running && m.phase != draining {
+	if m.segment != nil || m.gapped || m.phase != running && m.phase != draining {
 		return
 	}
 	if m.rewound && m.phase == running { // nothing is claimed before the task is owned again
@@ -116,13 +116,17 @@ func (m *Machine) SegmentAcked(seg *Segment, entries []*dedupe.Entry, err error,
 	return nil
 }
 
-// gapRead ends the look into a gap: our own segment is folded with whatever stood before it.
+// gapRead ends the look into a gap: our own segment, if there is one, is folded with whatever stood before it.
 func (m *Machine) gapRead() {
-	if m.segment == nil {
+	if m.phase != running && m.phase != draining {
 		return
 	}
 	if m.cfg.Store.Position().Epoch == m.epoch {
-		m.durable()
+		if m.segment != nil {
+			m.durable()
+		} else {
+			m.drained()
+		}
 		m.unpark()
 		m.lookAtHeads()
 		return
@@ -139,7 +143,9 @@ func (m *Machine) gapRead() {
 		m.Out.Drained = true
 		return
 	}
-	m.keepAgain(seg)
+	if seg != nil {
+		m.keepAgain(seg)
+	}
 	m.ownAgain()
 }
 
