@@ -132,8 +132,7 @@ func about(b *strings.Builder, results []suite.Result) {
 	}
 	b.WriteString(`
 Every one of them is set so that an offset is committed only after its record was handled. Only Waybill settles each job by itself (retry
-tiers, schedules, dead letters, receipts); a client's loop has to bring that along, and then costs more than here. lovoo/goka is
-missing: its module could not be fetched when this was made.
+tiers, schedules, dead letters, receipts); a client's loop has to bring that along, and then costs more than here.
 `)
 }
 
@@ -159,7 +158,7 @@ func circumstances(b *strings.Builder, results []suite.Result) {
 		}
 	}
 	fmt.Fprintf(b, `- A figure is the median of its rounds; in brackets the lowest and the highest, which for five is a 93.75%% interval of the median. In
-  a round each peer has its turn, in the order of the table, in a process of its own, while nothing else runs.
+  a round each peer has its turn, in the order of the table, in a process of its own. Nothing else should run meanwhile, which nobody checks.
 - A side works for at least %g s, over as many passes of the topic, each in a new group, as it takes. The clock of a pass runs from the first
   handler's start to the last one's end. Processor time is that of the process (getrusage), from before the client is made. (`+"`waybill bench`"+`
   counts the commit, too.)
