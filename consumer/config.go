@@ -3,6 +3,7 @@ package consumer
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/waybill-dev/waybill/connect"
 	"github.com/waybill-dev/waybill/internal/telemetry"
+	"github.com/waybill-dev/waybill/job"
 	"github.com/waybill-dev/waybill/processor"
 	"github.com/waybill-dev/waybill/retrytopics"
 )
@@ -211,8 +213,9 @@ func (c Config) Validate() error {
 		{"Heartbeat", c.Heartbeat}, {"DrainTimeout", c.DrainTimeout}, {"FetchWait", c.FetchWait}} {
 		add(d.v < 0, "%s: %v is negative", d.name, d.v)
 	}
-	for class, n := range c.Classes {
-		add(n <= 0, "Classes[%q]: %d workers; give it at least one", class, n)
+	for _, class := range slices.Sorted(maps.Keys(c.Classes)) {
+		add(class == "", "Classes: a class has no name; kinds that name none are of class %q", job.DefaultClass)
+		add(c.Classes[class] <= 0, "Classes[%q]: %d workers; give it at least one", class, c.Classes[class])
 	}
 	add(c.DrainTimeout > c.RebalanceTimeout-5*time.Second, "DrainTimeout: %v is more than RebalanceTimeout (%v) - 5 s", c.DrainTimeout, c.RebalanceTimeout)
 	add(c.Heartbeat*3 > c.SessionTimeout, "Heartbeat: %v is more than a third of SessionTimeout (%v)", c.Heartbeat, c.SessionTimeout)
@@ -220,15 +223,35 @@ func (c Config) Validate() error {
 	add(c.MaxBatch < 1<<20, "MaxBatch: %d bytes is less than 1 MiB", c.MaxBatch)
 	add(c.Tick < time.Millisecond, "Tick: %v is below 1 ms", c.Tick)
 	add(c.Window < time.Minute, "Window: %v is below a minute", c.Window)
-	for _, t := range c.topics() {
-		add(t.Name == "", "Foreign: a topic has no name")
-	}
+	errs = append(errs, c.checkTopics(), checkMigration(c.MigrateFrom))
+	_, err := retrytopics.NewPlan(c.Tiers)
+	errs = append(errs, err, c.settings().Validate(), telemetry.CheckRegisterer(c.Metrics))
+	return errors.Join(errs...)
+}
+
+// checkTopics returns the faults of whatever names a topic or stands for one.
+func (c Config) checkTopics() error {
+	var errs []error
 	if c.Group != "" && len(c.topics()) > 0 {
 		errs = append(errs, retrytopics.CheckNames(c.Group, c.names(), c.Tiers))
 	}
-	errs = append(errs, checkMigration(c.MigrateFrom))
-	_, err := retrytopics.NewPlan(c.Tiers)
-	errs = append(errs, err, c.settings().Validate(), telemetry.CheckRegisterer(c.Metrics))
+	for i, t := range c.Foreign {
+		if t.Name == "" {
+			errs = append(errs, fmt.Errorf("Foreign[%d].Name: is empty; name the topic", i))
+		}
+		if t.DefaultKind != "" {
+			if err := job.ValidateKind(t.DefaultKind); err != nil {
+				errs = append(errs, fmt.Errorf("Foreign[%d].DefaultKind: %w", i, err))
+			}
+		}
+	}
+	for _, kind := range slices.Sorted(maps.Keys(c.Routes)) {
+		for _, err := range []error{job.ValidateKind(kind), retrytopics.CheckTopic(c.Routes[kind])} {
+			if err != nil {
+				errs = append(errs, fmt.Errorf("Routes[%q]: %w", kind, err))
+			}
+		}
+	}
 	return errors.Join(errs...)
 }
 

@@ -63,7 +63,16 @@ func TestNewRefuses(t *testing.T) {
 		"no group":             {func(c *consumer.Config) { c.Group = "" }, "Group: is empty"},
 		"no topic":             {func(c *consumer.Config) { c.Topics = nil }, "Topics: is empty"},
 		"a topic twice":        {func(c *consumer.Config) { c.Foreign = []consumer.Topic{{Name: topicName}} }, "named twice"},
-		"a topic without name": {func(c *consumer.Config) { c.Foreign = []consumer.Topic{{DefaultKind: "x"}} }, "Foreign: a topic has no name"},
+		"a topic without name": {func(c *consumer.Config) { c.Foreign = []consumer.Topic{{DefaultKind: "x"}} }, "Foreign[0].Name: is empty"},
+		"a topic of no kind":   {func(c *consumer.Config) { c.Foreign = []consumer.Topic{{Name: "x", DefaultKind: "a b"}} }, "Foreign[0].DefaultKind: "},
+		"a topic of no name":   {func(c *consumer.Config) { c.Topics = []string{"a b"} }, `Topics: "a b"`},
+		"a group of no name":   {func(c *consumer.Config) { c.Group = "a b" }, `Group: "a b"`},
+		"a route of no kind":   {func(c *consumer.Config) { c.Routes = map[string]string{"a b": "x"} }, `Routes["a b"]: `},
+		"a route to nowhere":   {func(c *consumer.Config) { c.Routes = map[string]string{"x": ""} }, `Routes["x"]: the name is empty`},
+		"a class of no name":   {func(c *consumer.Config) { c.Classes = map[string]int{"": 3} }, "Classes: a class has no name"},
+		"negative sessions":    {func(c *consumer.Config) { c.SessionTimeout = -1 }, "SessionTimeout: -1ns is negative"},
+		"negative rebalance":   {func(c *consumer.Config) { c.RebalanceTimeout = -1 }, "RebalanceTimeout: -1ns is negative"},
+		"max batch":            {func(c *consumer.Config) { c.MaxBatch = 1000 }, "MaxBatch: 1000 bytes"},
 		"an engine's topic":    {func(c *consumer.Config) { c.Topics = []string{"x.mailer.dlq"} }, "named like a topic that Waybill keeps"},
 		"no mux":               {func(c *consumer.Config) { c.Mux = nil }, "Mux: is nil"},
 		"a bad mux":            {func(c *consumer.Config) { processor.Handle(c.Mux, done) }, "note"},
@@ -108,8 +117,10 @@ func TestNewRefuses(t *testing.T) {
 func TestNewReturnsAllErrors(t *testing.T) {
 	mux := oneKind()
 	processor.Handle(mux, done)
-	_, err := consumer.New(consumer.Config{Mux: mux, Workers: -1, Tick: 1, MaxBatch: 1, Opts: []kgo.Opt{kgo.ConsumerGroup("mine")}})
-	for _, want := range []string{"Brokers", "Group", "Topics", "Workers", "Tick", "MaxBatch", "note", "Opts[0]"} {
+	_, err := consumer.New(consumer.Config{Mux: mux, Workers: -1, Tick: 1, MaxBatch: 1, Routes: map[string]string{"k": "."},
+		Foreign: []consumer.Topic{{DefaultKind: "a b"}}, TLS: connect.TLS{CAFile: "x"}, SASL: connect.SASL{Username: "u"}, Opts: []kgo.Opt{kgo.ConsumerGroup("mine")}})
+	for _, want := range []string{"Brokers", "Group", "Foreign[0].Name", "Foreign[0].DefaultKind", "Workers", "Tick", "MaxBatch", `Routes["k"]`, "TLS.Enabled",
+		"SASL.Mechanism", "note", "Opts[0]"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not name %s", err, want)
 		}

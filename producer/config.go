@@ -98,6 +98,9 @@ func (c Config) Validate() error {
 		}
 	}
 	for _, kind := range slices.Sorted(maps.Keys(c.Codecs)) {
+		if err := job.ValidateKind(kind); err != nil {
+			add("Codecs[%q]: %w", kind, err)
+		}
 		if c.Codecs[kind] == nil {
 			add("Codecs[%q]: nil; remove the entry to use Codec", kind)
 		}

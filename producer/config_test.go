@@ -23,6 +23,7 @@ func TestNewRefuses(t *testing.T) {
 		"a route's topic":     {func(c *Config) { c.Routes = map[string]string{"k": "", "l": "."} }, []string{`Routes["k"]`, `Routes["l"]`}},
 		"a route's kind":      {func(c *Config) { c.Routes = map[string]string{"a b": "t"} }, []string{`Routes["a b"]`}},
 		"a nil codec":         {func(c *Config) { c.Codecs = map[string]job.Codec{"k": nil} }, []string{`Codecs["k"]`}},
+		"a codec's kind":      {func(c *Config) { c.Codecs = map[string]job.Codec{"a b": job.JSON} }, []string{`Codecs["a b"]`}},
 		"bounds":              {func(c *Config) { c.MaxBuffered, c.MaxBufferedBytes = -1, -1 }, []string{"MaxBuffered:", "MaxBufferedBytes:"}},
 		"TLS":                 {func(c *Config) { c.TLS.CAFile = "x" }, []string{"TLS.Enabled"}},
 		"a file that is away": {func(c *Config) { c.TLS = connect.TLS{Enabled: true, CAFile: "absent.pem"} }, []string{"TLS.CAFile"}},

@@ -102,26 +102,27 @@ func EngineTopics(topic, group string, tiers []time.Duration) []string {
 	return append(names, DeadLetterTopic(topic, group), ReceiptTopic(topic, group))
 }
 
-// CheckNames returns every fault of the names that a group serving topics with tiers needs, joined: names Kafka refuses,
-// names longer than MaxName, topics given twice, job topics that are an engine topic of this group, and any two names
-// that are equal or differ only in '.' and '_', which Kafka refuses because its metrics cannot tell them apart.
+// CheckNames returns every fault of the names that a group serving topics with tiers needs, joined, each beginning with the
+// field, Group or Topics: names Kafka refuses, names longer than MaxName, topics given twice, job topics that are an engine
+// topic of this group, and any two names that are equal or differ only in '.' and '_', which Kafka refuses because its
+// metrics cannot tell them apart.
 //
 // It sees one group. Two groups can still make the same name (topic "a" in group "b.c", topic "a.b" in group "c"); a
 // group name without dots cannot do that.
 func CheckNames(group string, topics []string, tiers []time.Duration) error {
 	var errs []error
-	if err := checkName(group); err != nil {
-		errs = append(errs, fmt.Errorf("group %q: %w; it becomes part of topic names", clip(group), err))
+	if err := CheckTopic(group); err != nil {
+		errs = append(errs, fmt.Errorf("Group: %q: %w; it becomes part of topic names", clip(group), err))
 	}
 	valid := make([]string, 0, len(topics))
 	for i, t := range topics {
-		switch err := checkName(t); {
+		switch err := CheckTopic(t); {
 		case err != nil:
-			errs = append(errs, fmt.Errorf("topic %q: %w", clip(t), err))
+			errs = append(errs, fmt.Errorf("Topics: %q: %w", clip(t), err))
 		case slices.Contains(topics[:i], t):
-			errs = append(errs, fmt.Errorf("topic %q is named twice; name it once", t))
+			errs = append(errs, fmt.Errorf("Topics: %q is named twice; name it once", t))
 		case engineName(t, group):
-			errs = append(errs, fmt.Errorf("topic %q is named like a topic that Waybill keeps for group %q; rename one of them", t, group))
+			errs = append(errs, fmt.Errorf("Topics: %q is named like a topic that Waybill keeps for group %q; rename one of them", t, group))
 		default:
 			valid = append(valid, t)
 		}
@@ -145,15 +146,15 @@ func collisions(group string, topics []string, tiers []time.Duration) []error {
 		folded[form] = name
 	}
 	for _, name := range [...]string{ControlTopic(group), StatusTopic(group), AuditTopic(group)} {
-		add(name, fmt.Sprintf("group %q", clip(group)))
+		add(name, fmt.Sprintf("Group: %q", clip(group)))
 	}
 	for _, t := range topics {
-		add(t, fmt.Sprintf("topic %q", t))
+		add(t, fmt.Sprintf("Topics: %q", t))
 	}
 	sorted := slices.Compact(slices.Sorted(slices.Values(tiers)))
 	for _, t := range topics {
 		for _, name := range EngineTopics(t, group, sorted) {
-			add(name, fmt.Sprintf("topic %q", t))
+			add(name, fmt.Sprintf("Topics: %q", t))
 		}
 	}
 	return errs
@@ -183,8 +184,8 @@ func ofGroup(head, group string) bool {
 	return ok && topic != ""
 }
 
-// checkName says why Kafka would refuse a topic of that name.
-func checkName(name string) error {
+// CheckTopic says why Kafka would refuse a topic of that name.
+func CheckTopic(name string) error {
 	switch {
 	case name == "":
 		return errors.New("the name is empty")

@@ -89,10 +89,10 @@ func TestCheckNames(t *testing.T) {
 		{"good", "mailer", []string{"emails", "sms", "emails.v2"}, nil},
 		{"other group's letters are jobs", "fix", []string{"emails.mailer.dlq"}, nil},
 		{"a topic of receipts", "shop", []string{"payment.receipts", "receipts"}, nil},
-		{"nothing", "", nil, []string{`group "": the name is empty`}},
-		{"dots", "..", []string{"."}, []string{`group "..": Kafka refuses`, `topic ".": Kafka refuses`}},
-		{"letters", "mai ler", []string{"é", "a/b"}, []string{`group "mai ler": the name contains ' '`, `contains 'é'`, `contains '/'`}},
-		{"twice", "g", []string{"a", "a"}, []string{`topic "a" is named twice`}},
+		{"nothing", "", nil, []string{`Group: "": the name is empty`}},
+		{"dots", "..", []string{"."}, []string{`Group: "..": Kafka refuses`, `Topics: ".": Kafka refuses`}},
+		{"letters", "mai ler", []string{"é", "a/b"}, []string{`Group: "mai ler": the name contains ' '`, `contains 'é'`, `contains '/'`}},
+		{"twice", "g", []string{"a", "a"}, []string{`Topics: "a" is named twice`}},
 		{"tier as topic", "g", []string{"a.g.retry.10s"}, []string{`"a.g.retry.10s" is named like a topic that Waybill keeps`}},
 		{"strange tier is no tier", "g", []string{"a.g.retry.90s"}, nil},
 		{"letters of the group", "g", []string{"b.g.dlq", "b.g.receipts"}, []string{`"b.g.dlq"`, `"b.g.receipts"`}},
@@ -136,7 +136,7 @@ func TestCheckNamesIsSound(t *testing.T) {
 				t.Fatalf("%q and %q collide", name, other)
 			}
 			seen[form] = name
-			if err := checkName(name); err != nil {
+			if err := CheckTopic(name); err != nil {
 				t.Fatalf("%q: %v", name, err)
 			}
 		}

@@ -183,6 +183,9 @@ func TestCommandLine(t *testing.T) {
 		{"nonsense", 1, "", "unknown command"},
 		{"group show --nonsense", 1, "", "waybill group show --help"},
 		{"group show", 1, "", "WAYBILL_BROKERS"},
+		{"group show --sasl-mechanism PLAIN", 1, "", "WAYBILL_BROKERS"}, // and both others at once
+		{"group show --sasl-mechanism PLAIN", 1, "", "WAYBILL_CONSUMER_GROUP"},
+		{"group show --sasl-mechanism PLAIN", 1, "", "SASL.Username"},
 		{"group show --brokers localhost:9092", 1, "", "WAYBILL_CONSUMER_GROUP"},
 		{"group show --brokers localhost:nine --group g", 1, "", "Brokers[0]"},
 		{"group show --brokers localhost:9092 --group g --tls-ca /does/not/exist", 1, "", "TLS.CAFile"},

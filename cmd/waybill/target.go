@@ -81,9 +81,12 @@ func (a *app) target(n needs) (target, error) {
 		t.topics = append(t.topics, f.Name)
 	}
 	var errs []error
+	conn := settings(c)
 	if len(c.Brokers) == 0 {
 		errs = append(errs, errors.New("no broker is named: give --brokers host:port, or set WAYBILL_BROKERS"))
-	} else if t.opts, err = settings(c).Opts(); err != nil {
+		conn.Brokers = []string{"localhost:9092"} // the rest of the settings is looked at all the same
+	}
+	if t.opts, err = conn.Opts(); err != nil {
 		errs = append(errs, err)
 	}
 	if n.group && t.group == "" {

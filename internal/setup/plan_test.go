@@ -164,7 +164,7 @@ func TestReplication(t *testing.T) {
 func TestWantFaultsComeAtOnce(t *testing.T) {
 	w := Want{Group: "a b", Topics: []TopicWant{{Name: "x", Partitions: -1}, {Name: "x"}}, Tiers: []time.Duration{1}, Window: time.Second}
 	err := w.withDefaults().validate()
-	for _, part := range []string{`group "a b"`, "-1 partitions", "named twice", "Tiers:", "Window:"} {
+	for _, part := range []string{`Group: "a b"`, "-1 partitions", "named twice", "Tiers:", "Window:"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("error %v lacks %q", err, part)
 		}
