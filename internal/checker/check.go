@@ -27,6 +27,7 @@ type role struct {
 	job  int // index into Input.Jobs
 	tier int // -1: the job topic itself
 	dlq  bool
+	log  bool // of receipts
 }
 
 // Check judges a run. It keeps references into in and does not change it; the same input gives the same result. It takes
@@ -58,6 +59,7 @@ func Check(in Input) *Result {
 	c.checkLetters()
 	c.order()
 	c.reruns()
+	c.remembered()
 	c.due()
 	c.fences()
 	c.attempts()
@@ -84,6 +86,9 @@ func (c *check) roles() bool {
 		}
 		if jt.DeadLetters != "" {
 			add(jt.DeadLetters, role{job: i, tier: -1, dlq: true})
+		}
+		if _, read := c.in.Topics[jt.Receipts]; read {
+			add(jt.Receipts, role{job: i, tier: -1, log: true})
 		}
 	}
 	for name := range c.in.Topics {

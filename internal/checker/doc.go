@@ -2,8 +2,9 @@
 // a ledger (package ledger), and what stands in the topics afterwards. It proves that nothing accepted was lost, that
 // every record is accounted for exactly once, and that order, dedupe, delays, fences and attempts were as promised.
 //
-// It shares no code with the engine and must not: it reads the wire headers by its own parser (headers.go), and it does
-// not decode the receipt log, so that a mistake in the engine's codec cannot hide itself. It imports ledger and the
+// It shares no code with the engine and must not: it reads the wire headers (headers.go) and the receipt
+// log (log.go) by parsers of its own, written from docs/wire.md and docs/log.md, so that a mistake of the engine cannot hide
+// itself. It imports ledger and the
 // standard library; its sub-package topics, which reads whole topics from a broker, is the only one with a Kafka client.
 // Simulations, end-to-end runs, the demo and the bench may call it; the engine never does.
 //
@@ -15,6 +16,7 @@
 //	copies.go    copy letter redrive    chains of hops and dead letters are well-formed and carry what they must
 //	order.go     I5                     jobs of one key overlap in nothing and start in log order
 //	reruns.go    I6 at_most_once        what was finished is not run again, unless a fault excuses it
+//	remembered.go I2 I3 I13 log     what the receipt log says settles what frontiers and commits pass, and is what owners know
 //	due.go       I7                     nothing runs before it is due
 //	fences.go    I9 I12                 fencing tokens only rise; who lost its lease starts nothing
 //	attempts.go  attempts poison        attempts are counted as they were burnt, and are not exceeded

@@ -48,7 +48,7 @@ type Tier struct {
 	Delay time.Duration // no copy's own delay may be longer
 }
 
-// JobTopic is one job topic with what belongs to it. Receipts are named for completeness and never decoded.
+// JobTopic is one job topic with what belongs to it. Where Topics has the receipt log too, it is read.
 type JobTopic struct {
 	Topic       string
 	Tiers       []Tier
@@ -90,6 +90,15 @@ type Timing struct {
 	Session time.Duration
 }
 
+// Commit is one look at what a group had committed for a partition.
+type Commit struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	Ours      bool  // with the engine's metadata: not an operator's
+	LogEnd    int64 // the end of the partition of the receipt log, at that moment or later
+}
+
 // Input is a finished run.
 type Input struct {
 	// Ledger is every event. Order matters only between events of equal time.
@@ -102,6 +111,11 @@ type Input struct {
 	From, Ends Offsets
 	// Committed is the group's next offset to read; 0 where absent.
 	Committed Offsets
+	// Commits is what the group was seen to have committed, by receipt log, in the order of seeing. May be empty.
+	Commits map[string][]Commit
+	// TopicIDs is the cluster's id of each topic, by which the receipt log names it; frontiers of topics that are not here
+	// are not judged.
+	TopicIDs map[string][16]byte
 	// Jobs says which topic plays which role.
 	Jobs []JobTopic
 	// Kinds is by name; a kind that is absent is EffectivelyOnce with attempts unchecked.

@@ -16,12 +16,15 @@ type Rule string
 // The rules, each in one sentence.
 const (
 	RuleI1         Rule = "I1"           // an offset was committed, or trimmed, above a record that is not settled
+	RuleI2         Rule = "I2"           // a frontier in force in the receipt log, or a committed offset, went back
+	RuleI3         Rule = "I3"           // a frontier or a commit is above what the receipt log settles
 	RuleI5         Rule = "I5"           // two jobs of one key (or partition) overlapped, or started out of order
 	RuleI6         Rule = "I6"           // a record was run that was already settled
 	RuleI7         Rule = "I7"           // a job ran before it was due
 	RuleI9         Rule = "I9"           // a fencing token went back, or two processes had the same one
 	RuleI11        Rule = "I11"          // the account does not balance, or the engine's own account differs
 	RuleI12        Rule = "I12"          // a process started an attempt after its lease had ended
+	RuleI13        Rule = "I13"          // an owner ran what its receipt log had settled before its epoch
 	RuleI14        Rule = "I14"          // a job in retry is not final and has no record left that would be read
 	RuleLost       Rule = "lost"         // a record that was acked to a producer is not in the topic
 	RuleQuiesced   Rule = "quiesced"     // a record was not consumed although the run ended idle
@@ -35,6 +38,7 @@ const (
 	RuleEffect     Rule = "effect"       // effects and idempotency keys do not match the jobs
 	RuleIdentity   Rule = "identity"     // a handler was told another job than its record holds
 	RuleLedger     Rule = "ledger"       // the ledger contradicts itself
+	RuleLog        Rule = "log"          // an entry of a receipt log does not read
 	RuleInput      Rule = "input"        // the input is unusable
 )
 
@@ -108,6 +112,8 @@ type Stats struct {
 	Effects      int                   `json:"effects"`     // as the downstream applied them
 	Repeated     int                   `json:"repeated"`    // effects beyond the first of an idempotency key
 	Unannounced  int                   `json:"unannounced"` // records of job topics no produced event speaks of
+	Entries      int                   `json:"entries"`     // of receipt logs
+	Commits      int                   `json:"commits"`     // looks at committed offsets
 	Faults       []FaultStat           `json:"faults,omitempty"`
 }
 

@@ -230,7 +230,7 @@ func (c *check) offsets() {
 	}
 	for pos, committed := range each(c.in.Committed) {
 		role, known := c.topics[pos.Topic]
-		if !known || role.dlq {
+		if !known || role.dlq || role.log {
 			c.broken(RuleI1, nil, "an offset is committed in a topic that holds no jobs", pos)
 			continue
 		}
@@ -241,7 +241,7 @@ func (c *check) offsets() {
 	}
 	for pos, from := range each(c.in.From) {
 		role, known := c.topics[pos.Topic]
-		if committed := c.in.Committed.At(pos.Topic, pos.Partition, 0); known && !role.dlq && from > committed {
+		if committed := c.in.Committed.At(pos.Topic, pos.Partition, 0); known && !role.dlq && !role.log && from > committed {
 			c.broken(RuleI1, nil, fmt.Sprintf("records up to %d are gone, committed is %d", from, committed), pos)
 		}
 	}

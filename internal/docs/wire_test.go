@@ -22,16 +22,20 @@ import (
 
 const root = "../.."
 
-// block is the lines of all fenced blocks of docs/wire.md with that info string.
+// block is the lines of all fenced blocks of docs/wire.md and docs/log.md with that info string.
 func block(t *testing.T, info string) []string {
 	t.Helper()
-	page, err := os.ReadFile(filepath.Join(root, "docs", "wire.md"))
-	if err != nil {
-		t.Fatal(err)
+	var pages []byte
+	for _, name := range []string{"wire.md", "log.md"} {
+		page, err := os.ReadFile(filepath.Join(root, "docs", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, page...)
 	}
 	var lines []string
 	in := false
-	for line := range strings.Lines(string(page)) {
+	for line := range strings.Lines(string(pages)) {
 		line = strings.TrimRight(line, "\n")
 		switch {
 		case line == "```"+info:
@@ -43,7 +47,7 @@ func block(t *testing.T, info string) []string {
 		}
 	}
 	if len(lines) == 0 {
-		t.Fatalf("docs/wire.md has no block %q", info)
+		t.Fatalf("no page has a block %q", info)
 	}
 	return lines
 }

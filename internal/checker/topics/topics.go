@@ -24,6 +24,7 @@ type Reader struct {
 	next    checker.Offsets
 	from    checker.Offsets
 	ends    checker.Offsets
+	ids     map[string][16]byte
 	records map[string][]checker.Record
 }
 
@@ -36,11 +37,12 @@ func NewReader(opts []kgo.Opt, names ...string) (*Reader, error) {
 	}
 	return &Reader{
 		opts: opts, client: client, names: names,
-		next: checker.Offsets{}, from: checker.Offsets{}, ends: checker.Offsets{}, records: map[string][]checker.Record{},
+		next: checker.Offsets{}, from: checker.Offsets{}, ends: checker.Offsets{}, ids: map[string][16]byte{}, records: map[string][]checker.Record{},
 	}, nil
 }
 
-// Of lists the topics of job topics in the roles the checker reads: themselves, their tiers and their dead letters.
+// Of lists the topics of job topics in the roles the checker reads: themselves, their tiers and their dead letters. Add their receipt logs to
+// have those judged too.
 func Of(jobs []checker.JobTopic) (names []string) {
 	for _, j := range jobs {
 		names = append(names, j.Topic)
@@ -80,6 +82,15 @@ func (r *Reader) list(ctx context.Context) (until checker.Offsets, err error) {
 	ends, err3 := admin.ListEndOffsets(ctx, r.names...)
 	if err := errors.Join(err1, err2, err3, starts.Error(), stable.Error(), ends.Error()); err != nil {
 		return nil, fmt.Errorf("list offsets: %w", err)
+	}
+	if len(r.ids) == 0 {
+		details, err := admin.ListTopics(ctx, r.names...)
+		if err != nil {
+			return nil, fmt.Errorf("list topics: %w", err)
+		}
+		for name, d := range details {
+			r.ids[name] = d.ID
+		}
 	}
 	for _, name := range r.names {
 		if r.records[name] == nil {
@@ -159,8 +170,10 @@ func (r *Reader) take(rec *kgo.Record, end int64) {
 	})
 }
 
-// Fill puts what was read so far into in: Topics, From and Ends. They are shared with the reader, not copied.
-func (r *Reader) Fill(in *checker.Input) { in.Topics, in.From, in.Ends = r.records, r.from, r.ends }
+// Fill puts what was read so far into in: Topics, TopicIDs, From and Ends. They are shared with the reader, not copied.
+func (r *Reader) Fill(in *checker.Input) {
+	in.Topics, in.TopicIDs, in.From, in.Ends = r.records, r.ids, r.from, r.ends
+}
 
 // Committed is what a group has committed for the reader's topics. A group that does not exist has committed nothing.
 func (r *Reader) Committed(ctx context.Context, group string) (checker.Offsets, error) {
