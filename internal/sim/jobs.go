@@ -23,6 +23,7 @@ type script struct {
 	Slow   time.Duration `json:"slow,omitempty"`
 	Panic  bool          `json:"panic,omitempty"` // failing attempts panic
 	After  time.Duration `json:"after,omitempty"` // failing attempts ask for this delay
+	Emits  int           `json:"emits,omitempty"` // jobs its success emits
 	End    string        `json:"end,omitempty"`   // done, dead, discard; never ends: attempts are used up
 }
 
@@ -32,6 +33,7 @@ type (
 	unordered struct{ script }
 	batched   struct{ script }
 	again     struct{ script } // at least once
+	once      struct{ script } // at most once
 )
 
 func (keyed) Kind() string     { return "sim.keyed" }
@@ -39,6 +41,7 @@ func (parted) Kind() string    { return "sim.parted" }
 func (unordered) Kind() string { return "sim.unordered" }
 func (batched) Kind() string   { return "sim.batched" }
 func (again) Kind() string     { return "sim.again" }
+func (once) Kind() string      { return "sim.once" }
 
 const maxAttempts = 5
 
@@ -46,7 +49,7 @@ var policy = job.Policy{MaxAttempts: maxAttempts, Timeout: 20 * time.Second}
 
 var orders = witness.Orders{"sim.parted": job.ByPartition, "sim.unordered": job.Unordered}
 
-var guarantees = map[string]checker.Guarantee{"sim.again": checker.AtLeastOnce}
+var guarantees = map[string]checker.Guarantee{"sim.again": checker.AtLeastOnce, "sim.once": checker.AtMostOnce}
 
 // mux is the handlers of one process, each writing to that process's ledger.
 func mux(sink ledger.Sink) *processor.Mux {
@@ -56,6 +59,9 @@ func mux(sink ledger.Sink) *processor.Mux {
 	repeats := policy
 	repeats.Guarantee = job.AtLeastOnce
 	processor.Handle(m, func(ctx context.Context, j *job.Job[again]) error { return play(ctx, sink, j.Message, j.Args.script) }, repeats)
+	marked := policy
+	marked.Guarantee = job.AtMostOnce
+	processor.Handle(m, func(ctx context.Context, j *job.Job[once]) error { return play(ctx, sink, j.Message, j.Args.script) }, marked)
 	parts, free := policy, policy
 	parts.Order, free.Order = job.ByPartition, job.Unordered
 	free.Class = "free"
@@ -104,6 +110,11 @@ func play(ctx context.Context, sink ledger.Sink, m *job.Message, s script) error
 			return job.Discard("superseded")
 		}
 	}
+	for i := range s.Emits {
+		if _, err := m.Emit(keyed{script{N: s.N*100 + i}}, nil); err != nil {
+			return err
+		}
+	}
 	witness.Applied(sink, m)
 	return nil
 }
@@ -135,7 +146,9 @@ func workload(r *rand.Rand, n int, redriven bool) []enqueue {
 		case "discard":
 			e.intent = string(ledger.OutcomeDiscarded)
 		}
-		switch r.IntN(10) {
+		switch r.IntN(11) {
+		case 10:
+			e.args, e.intent = once{s}, "" // a crash may leave its outcome unknown
 		case 0, 1, 2, 3:
 			e.args = keyed{s}
 		case 8, 9:
@@ -199,6 +212,9 @@ func behaviour(r *rand.Rand, n int) script {
 		s.End = "discard"
 	case 6:
 		s.Snooze = true
+	}
+	if r.IntN(6) == 0 {
+		s.Emits = 1 + r.IntN(3)
 	}
 	if r.IntN(5) == 0 {
 		s.Slow = time.Duration(r.IntN(3000)) * time.Millisecond

@@ -61,6 +61,9 @@ func Run(seed uint64, log *zap.Logger) (res *checker.Result, counts Counts, err 
 
 // tally adds what the checker saw to the counts.
 func (w *world) tally(res *checker.Result) {
+	w.counts["log entry"] += res.Stats.Entries
+	w.counts["commit seen"] += res.Stats.Commits
+	w.counts["emitted"] += res.Stats.Unannounced
 	w.counts["hop"] += res.Stats.Copies
 	w.counts["letter"] += res.Stats.Letters
 	w.counts["rerun"] += res.Stats.Reruns
@@ -85,7 +88,7 @@ func (w *world) begin() error {
 		}
 	}
 	time.Sleep(3 * time.Second)
-	names := []string{topicName, retrytopics.DeadLetterTopic(topicName, groupName)}
+	names := []string{topicName, retrytopics.DeadLetterTopic(topicName, groupName), retrytopics.ReceiptTopic(topicName, groupName)}
 	for _, d := range tiers {
 		names = append(names, retrytopics.TierTopic(topicName, groupName, d))
 	}

@@ -47,7 +47,7 @@ func TestSeeds(t *testing.T) {
 
 // steps is what must happen in a set of seeds, or they prove less than they seem to.
 var steps = []string{"kill", "kill at an effect", "stop", "join", "cut", "heal", "zombie", "leader_move", "refuse", "rewind", "offsets_lost", "duplicate", "redriven",
-	"hop", "letter", "rerun", "takeover", "done", "dead", "discarded", "duplicate record", "stale record", "conflict", "expired"}
+	"hop", "letter", "rerun", "takeover", "done", "dead", "discarded", "duplicate record", "stale record", "conflict", "expired", "log entry", "commit seen", "emitted"}
 
 func play1(t *testing.T, seed uint64, log *zap.Logger) (counts Counts) {
 	synctest.Test(t, func(t *testing.T) {

@@ -55,6 +55,7 @@ type world struct {
 	errs    []error
 
 	producing sync.WaitGroup
+	commits   *commits
 }
 
 // Counts says how often each fault and each step happened in a run.
@@ -86,6 +87,7 @@ func newWorld(seed uint64, log *zap.Logger) (*world, error) {
 		return nil, err
 	}
 	w.admin = kadm.NewClient(w.client)
+	w.commits = watchCommits(w.cluster)
 	return w, nil
 }
 
@@ -346,16 +348,18 @@ func (w *world) judge(quiesced bool) (*checker.Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	seen := w.commits.seen()
 	events := w.rec.Events()
 	if err := w.reader.Read(ctx); err != nil {
 		return nil, err
 	}
 	in := checker.Input{Ledger: events, Committed: committed, Jobs: []checker.JobTopic{jt}, Quiesced: quiesced,
 		Kinds: map[string]checker.Kind{}, Timing: checker.Timing{RerunWindow: 3 * time.Second, Lease: session + 90*time.Second, Drain: drain, Session: session}}
-	for _, k := range []job.Args{keyed{}, parted{}, unordered{}, batched{}, again{}} {
+	for _, k := range []job.Args{keyed{}, parted{}, unordered{}, batched{}, again{}, once{}} {
 		in.Kinds[k.Kind()] = checker.Kind{MaxAttempts: maxAttempts, Guarantee: guarantees[k.Kind()]}
 	}
 	w.reader.Fill(&in)
+	in.Commits = map[string][]checker.Commit{jt.Receipts: seen}
 	return checker.Check(in), nil
 }
 
@@ -374,6 +378,7 @@ func (w *world) close() {
 		w.reader.Close()
 	}
 	w.client.Close()
+	w.commits.close()
 	w.cluster.Close()
 }
 
