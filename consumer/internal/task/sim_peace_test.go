@@ -12,6 +12,7 @@ import (
 // peace: no more faults; whoever is not the member ends; handlers succeed; everything must become final and durable (I14,
 // I15), every frontier reach the end, and a drain end.
 func (s *sim) peace() {
+	s.fuse = 0
 	for _, p := range s.procs {
 		p.lazy = false
 		if !p.gone {

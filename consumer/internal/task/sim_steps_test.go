@@ -34,6 +34,9 @@ func (s *sim) clusterSteps(add func(int, string, func())) {
 		add(10, "redrive", func() {
 			s.left["redrive"]--
 			l := ls[s.pick(len(ls))]
+			if s.redriven[l.env.Identity] > l.env.Generation {
+				s.count["double redrive"]++
+			}
 			payload := l.env.Payload
 			if s.one(3) {
 				payload = append(slices.Clone(payload), 'x')
@@ -65,6 +68,9 @@ func (s *sim) orphan(i int) {
 	if s.one(4) { // lost: and with it, what the producer would have sent after it
 		s.orphans = slices.DeleteFunc(s.orphans, func(y *flight) bool { return y == x || x.write == nil && y.write == nil && y.p == x.p })
 		return
+	}
+	if s.member != nil && s.member.m.phase == running {
+		s.count["orphan lands beside a running owner"]++
 	}
 	if x.write != nil {
 		x.landWrite()
@@ -106,6 +112,11 @@ func (s *sim) produceAny() {
 		s.append(s.main(), m.Key, m.Payload, nil)
 		return
 	}
+	for _, g := range s.main().ghost {
+		if g.Kind == m.Kind && g.ID == m.ID && string(g.Key) == string(m.Key) {
+			s.count[map[bool]string{true: "double enqueue", false: "conflict"}[string(g.Payload) == string(m.Payload)]]++
+		}
+	}
 	s.produce(m)
 }
 
@@ -138,6 +149,9 @@ func (s *sim) procSteps(p *proc, add func(int, string, func())) {
 func (s *sim) memberSteps(p *proc, add func(int, string, func())) {
 	if s.fault("crash") {
 		add(1, "crash", func() { s.left["crash"]--; p.crash() })
+	}
+	if s.fault("fuse") && s.fuse == 0 {
+		add(2, "light a fuse", func() { s.left["fuse"]--; s.fuse = 1 + s.pick(20) })
 	}
 	if s.fault("lease") && p.lease {
 		add(1, "lease ends", func() { s.left["lease"]--; p.lease = false; p.m.Hold(Lease, true, s.now); p.carry() })
@@ -196,6 +210,9 @@ func (s *sim) logSteps(p *proc, add func(int, string, func())) {
 }
 
 func (s *sim) ackLog(x *flight) {
+	if s.member != nil && s.member != x.p && s.member.m.phase == running {
+		s.count["late ack"]++
+	}
 	if err := x.answerLog(); err != nil {
 		s.fail("%s: %v", x.p.name, err)
 	}

@@ -64,7 +64,7 @@ func simulate(choose func(int) int, steps int, trace func(string, ...any)) (s *s
 	if s.one(3) {
 		s.limits = Limits{Records: 3, Bytes: 1 << 20, Tier: 3, Ahead: 4, Reruns: 3}
 	}
-	s.left = map[string]int{"crash": 2, "zombie": 2, "dup": 2, "lose": 1, "rewind": 1, "redrive": 3, "abandon": 1, "revoke": 2, "lease": 2, "tier late": 1}
+	s.left = map[string]int{"crash": 2, "zombie": 2, "dup": 2, "lose": 1, "rewind": 1, "redrive": 3, "abandon": 1, "revoke": 2, "lease": 2, "tier late": 1, "fuse": 2}
 	for i := 0; i < steps && !s.ended && s.violation == ""; i++ {
 		s.step()
 	}
@@ -80,7 +80,13 @@ func (s *sim) step() {
 	s.clusterSteps(add)
 	for _, p := range s.procs {
 		if !p.gone {
-			s.procSteps(p, add)
+			s.procSteps(p, func(weight int, name string, do func()) {
+				add(weight, name, func() {
+					if !p.gone { // it may end before its step, with effects that waited
+						do()
+					}
+				})
+			})
 		}
 	}
 	total := 0
@@ -159,9 +165,11 @@ func TestSimulation(t *testing.T) {
 		for k, n := range s.count {
 			count[k] += n
 		}
+		count["crash between two effects"] += s.burnt
 	}
 	for _, must := range []string{"produce", "rewind", "lose offsets", "redrive", "orphan lands", "crash", "zombie", "zombie notices", "revoke", "drain takes too long",
-		"lease ends", "tier comes later", "log refused", "log ack lost", "input write refused", "input write ack lost", "commit", "input progress", "emit", "start"} {
+		"lease ends", "tier comes later", "log refused", "log ack lost", "input write refused", "input write ack lost", "commit", "input progress", "emit", "start", "crash between two effects",
+		"double enqueue", "conflict", "double redrive", "late ack", "orphan lands beside a running owner"} {
 		if count[must] == 0 {
 			t.Errorf("no history had the step %q", must)
 		}

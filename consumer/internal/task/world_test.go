@@ -48,6 +48,8 @@ type world struct {
 	part      int // receipts in one log record
 	trace     func(format string, a ...any)
 	violation string // the first one
+	fuse      int    // effects that are carried out until a process ends between two of them; 0: none will
+	burnt     int    // how often that has happened
 }
 
 type place struct {
