@@ -36,7 +36,7 @@ func checkStory(t *testing.T, o outcome) {
 	}
 	pids, signals := map[int]bool{}, map[string]int{}
 	var account *checker.Result
-	finished, redriven, letters := false, 0, 0
+	finished, redriven, letters, replayed, again := false, 0, 0, 0, -1
 	for _, e := range demoEvents(t, o.stdout) {
 		switch e.Type {
 		case demo.WorkerStarted:
@@ -57,6 +57,11 @@ func checkStory(t *testing.T, o outcome) {
 			letters = e.Count
 		case demo.Redriven:
 			redriven = e.Count
+		case demo.Replayed:
+			replayed = e.Count
+			if e.Runs != nil {
+				again = *e.Runs
+			}
 		case demo.Account:
 			account = e.Result
 		case demo.Finished:
@@ -66,11 +71,14 @@ func checkStory(t *testing.T, o outcome) {
 	if len(pids) > 0 {
 		t.Errorf("nobody said how these ended: %v", pids)
 	}
-	if signals["SIGKILL"] != 1 || signals["SIGTERM"] != 6 || len(signals) != 2 {
-		t.Errorf("workers were ended by %v, want one SIGKILL and six SIGTERM", signals)
+	if signals["SIGKILL"] != 1 || signals["SIGTERM"] != 7 || len(signals) != 2 {
+		t.Errorf("workers were ended by %v, want one SIGKILL and seven SIGTERM", signals)
 	}
 	if letters == 0 || redriven != letters {
 		t.Errorf("%d letters, %d redriven", letters, redriven)
+	}
+	if replayed != 180 || again != 0 {
+		t.Errorf("%d records were replayed, %d of them run again", replayed, again)
 	}
 	if !finished || account == nil || account.Account.Jobs.Records != 180 || account.Account.Jobs.Classes[checker.Done] != 180 {
 		t.Errorf("finished %v, account %+v", finished, account)

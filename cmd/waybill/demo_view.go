@@ -47,6 +47,9 @@ func (v *demoView) observe(e demo.Event) {
 	case demo.Account:
 		v.block = nil
 		v.account(e.Result)
+		if e.Runs != nil {
+			fmt.Fprintf(v.out, "  the replay from offset zero: %d records read again, %d run again\n", e.Count, *e.Runs)
+		}
 	case demo.Finished:
 		v.block = nil
 		fmt.Fprintf(v.out, "\n%s\n", v.bold(e.Text))
@@ -55,7 +58,7 @@ func (v *demoView) observe(e demo.Event) {
 		for _, g := range e.Letters {
 			fmt.Fprintf(v.out, "         %3d x %s, %s after %s: %s\n", g.Count, g.Kind, g.Disposition, plural(g.Attempts, "attempt"), clip(g.Text, 70))
 		}
-	case demo.Chapter, demo.Sabotaged, demo.StoodStill:
+	case demo.Chapter, demo.Replayed, demo.Sabotaged, demo.StoodStill:
 		v.line(e, v.bold(e.Text))
 	default:
 		v.line(e, e.Text)

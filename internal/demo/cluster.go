@@ -85,8 +85,7 @@ func (s *stage) create(ctx context.Context) error {
 // remove deletes group and topics.
 func (s *stage) remove(ctx context.Context) error {
 	err := s.removeGroup(ctx)
-	names := append(s.job().names(), retrytopics.ReceiptTopic(s.topic, s.group), retrytopics.ControlTopic(s.group),
-		retrytopics.StatusTopic(s.group), retrytopics.AuditTopic(s.group))
+	names := append(s.job().names(), retrytopics.ControlTopic(s.group), retrytopics.StatusTopic(s.group), retrytopics.AuditTopic(s.group))
 	responses, derr := s.admin.DeleteTopics(ctx, names...)
 	for _, r := range responses {
 		if r.Err != nil && !errors.Is(r.Err, kerr.UnknownTopicOrPartition) {
@@ -129,7 +128,7 @@ func (s *stage) job() roles {
 
 // names are the topics that are read at the end.
 func (r roles) names() []string {
-	names := []string{r.Topic, r.DeadLetters}
+	names := []string{r.Topic, r.DeadLetters, r.Receipts}
 	for _, t := range r.Tiers {
 		names = append(names, t.Topic)
 	}

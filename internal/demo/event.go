@@ -21,9 +21,10 @@ const (
 	Progressed    EventType = "progress"       // Progress
 	Letters       EventType = "letters"        // Letters: what waits in the dead letters, by cause
 	Redriven      EventType = "redriven"       // Count
+	Replayed      EventType = "replayed"       // Worker, Count: records read again; Runs: those of them that were run again
 	Sabotaged     EventType = "sabotage"       // what was planted
 	StoodStill    EventType = "stood_still"    // the machine slept, or was halted
-	Account       EventType = "account"        // Result: the checker's
+	Account       EventType = "account"        // Result: the checker's; Count and Runs as of the replay
 	Finished      EventType = "finished"       // OK, and in Text what was shown and what to try next
 )
 
@@ -47,6 +48,7 @@ type Event struct {
 	Progress *Progress       `json:"progress,omitempty"`
 	Letters  []LetterGroup   `json:"letters,omitempty"`
 	Count    int             `json:"count,omitempty"`
+	Runs     *int            `json:"runs,omitempty"`
 	Result   *checker.Result `json:"result,omitempty"`
 	OK       *bool           `json:"ok,omitempty"`
 }
