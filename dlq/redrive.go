@@ -33,7 +33,8 @@ const (
 // of the next generation, due at once, with a fresh count of attempts; with NewID as a new job of generation 0. When the
 // broker has acked a chunk of them, an audit entry names it and gives the reason.
 //
-// What is redriven without need does no harm: a job that is done, or whose next generation has begun, ignores the copy.
+// The receipt log is asked first: a letter of a job that is done, or whose next generation has begun, is skipped with that
+// reason. What is redriven without need all the same, since it was done a moment later, does no harm: the copy is ignored.
 // On an error the report says what was done until then. When ctx ends, a chunk that is being produced is seen through and
 // audited all the same, and none is begun. The chosen letters that were not redriven are in Report.Skipped, with a reason each.
 func (c *Client) Redrive(ctx context.Context, r Request) (Report, error) {
@@ -56,7 +57,12 @@ func (c *Client) Redrive(ctx context.Context, r Request) (Report, error) {
 	if len(places) != 1 && (r.Edit != nil || r.NewID != "") {
 		return report, fmt.Errorf("Edit and NewID are for a single letter; %d are chosen", len(places))
 	}
-	d := &drive{c: c, r: &r, report: &report, limit: limiter(r.Rate), partitions: partitions}
+	known, err := c.receipts(ctx, places)
+	if err != nil {
+		return report, err
+	}
+	defer known.close()
+	d := &drive{c: c, r: &r, report: &report, known: known, limit: limiter(r.Rate), partitions: partitions}
 	if !r.DryRun {
 		if d.client, err = c.producer(ctx, r.Tier); err != nil {
 			return report, err
@@ -147,6 +153,7 @@ type drive struct {
 	c          *Client
 	r          *Request
 	report     *Report
+	known      *receipts
 	limit      *rate.Limiter
 	partitions int
 	client     *kgo.Client // nil in a dry run
@@ -167,6 +174,15 @@ func (d *drive) one(ctx context.Context, l *Letter) error {
 		return err
 	}
 	rec, refusal := d.copy(l)
+	if refusal == "" {
+		if d.r.NewID != "" {
+			d.known.jobs[job.IdentityOf(l.Kind, l.Key, d.r.NewID)] = true
+		}
+		var err error
+		if refusal, err = d.known.overtaken(ctx, l, d.r.NewID); err != nil {
+			return err
+		}
+	}
 	if d.r.Each != nil {
 		d.r.Each(l, refusal)
 	}

@@ -37,7 +37,8 @@ func dlqRedriveCommand(a *app) *cobra.Command {
 
 Letters are chosen by name, by filters, or all of them (--all); those that were redriven before are left out unless
 they are named. Each goes to the shortest retry tier as the next generation of its job, due at once, with a fresh count
-of attempts. A job that is done meanwhile ignores it. The reason goes to the audit topic.
+of attempts. The receipt log is asked first: a job that is done, or whose next generation has begun, is left out. The reason
+goes to the audit topic.
 
 A single letter can be redriven with another payload (--edit FILE), or under another id (--new-id), which makes it a new
 job: the only way for a conflict, and for a job that is done and shall run again.`,
