@@ -17,7 +17,7 @@ import (
 )
 
 func jobCommand(a *app) *cobra.Command {
-	return noun("job", "Enqueue jobs", enqueueCommand(a))
+	return noun("job", "Enqueue jobs, and find out what became of one", enqueueCommand(a), jobShowCommand(a), jobWhyCommand(a))
 }
 
 // enqueueFlags are those of job enqueue.
