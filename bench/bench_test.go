@@ -117,6 +117,9 @@ func TestBehind(t *testing.T) {
 	if err != nil || !strings.Contains(string(md), "AtLeastOnce, jobs/s; better than it: franz-go, raw loop (1.50 times).") {
 		t.Errorf("%v\n%s", err, md)
 	}
+	if !strings.Contains(string(md), "Not measured yet: A handler of 1 ms; From enqueue to start, idle.") {
+		t.Errorf("it does not say what was not measured:\n%s", md)
+	}
 }
 
 // A call that is over measures nothing; a side that fails names its peer; no results are no page.

@@ -53,17 +53,24 @@ nothing on another machine; run it on yours, and compare the sides of one run. C
 
 ![The medians as bars](benchmarks.svg)
 `)
+	var missing []string
 	for _, s := range sections {
-		s.write(&b, results)
+		if !s.write(&b, results) {
+			missing = append(missing, s.title)
+		}
+	}
+	if len(missing) > 0 {
+		fmt.Fprintf(&b, "\nNot measured yet: %s.\n", strings.Join(missing, "; "))
 	}
 	about(&b, results)
 	circumstances(&b, results)
 	return b.String()
 }
 
-func (s section) write(b *strings.Builder, results []suite.Result) {
+// write reports whether there is anything to write.
+func (s section) write(b *strings.Builder, results []suite.Result) bool {
 	if !slices.ContainsFunc(results, func(r suite.Result) bool { return r.Case == s.name }) {
-		return
+		return false
 	}
 	fmt.Fprintf(b, "\n## %s\n\n%s\n\n| | handlers at once |", s.title, s.about)
 	for _, m := range s.measures {
@@ -90,6 +97,7 @@ func (s section) write(b *strings.Builder, results []suite.Result) {
 	if least < 5 {
 		fmt.Fprintf(b, "\nBelow the method: some sides have only %d of 5 rounds.\n", least)
 	}
+	return true
 }
 
 // behind says who is better than Waybill, by the medians, for each of its guarantees.
