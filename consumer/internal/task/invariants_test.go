@@ -144,7 +144,9 @@ func (w *world) checkSettled(f *fold, offset func(*partition) (int64, bool), how
 			return
 		}
 		for _, g := range t.ghost[t.start:max(to, t.start)] {
-			if f.facts[g.Identity].stale(g.Generation, g.Hop) || !t.tier && w.done[g.Offset] {
+			known := f.facts[g.Identity]
+			other := !t.tier && known.digest != g.Digest && w.redriven[g.Identity] == 0 // another payload under a used identity
+			if known.stale(g.Generation, g.Hop) && !other || !t.tier && w.done[g.Offset] {
 				continue
 			}
 			if !slices.ContainsFunc(w.letters, func(l *letter) bool {
