@@ -68,6 +68,10 @@ func (r *Reader) Timeline(ctx context.Context, j Job, since time.Time) (*Timelin
 			return nil, err
 		}
 	}
+	for i := range t.Events { // what a receipt makes stale waits for nothing, wherever the committed offset stands
+		e := &t.Events[i]
+		e.Waits = e.Waits && !(t.Known && t.folded.Stale(e.Generation, e.Hop))
+	}
 	slices.SortStableFunc(t.Events, func(a, b Event) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(order(a.What), order(b.What))) })
 	return t, nil
 }

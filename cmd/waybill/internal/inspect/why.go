@@ -74,7 +74,7 @@ func (w *Why) say(reason, format string, a ...any) {
 func (t *Timeline) live() (found *Event) {
 	for i := range t.Events {
 		e := &t.Events[i]
-		if e.Waits && (e.What == "hop" || e.What == "enqueued") && !(t.Known && t.folded.Stale(e.Generation, e.Hop)) {
+		if e.Waits {
 			found = e
 		}
 	}
