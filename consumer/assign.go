@@ -102,7 +102,7 @@ func (c *Consumer) begin(t *topic, p int32, topicName, member string) {
 			m.HoldFor(task.Layout, layoutText(t.name, p+1, t.layout), now)
 			return
 		}
-		m.Assign(now)
+		c.assign(h, m, now)
 	})
 	c.watch.look() // at what is wrong with its topics
 }
@@ -111,10 +111,12 @@ func (c *Consumer) newHandle(t *topic, key taskKey, member string) *handle {
 	h := &handle{key: key, topic: t, member: member, drained: make(chan struct{}), leased: true,
 		shard: c.shards[int(uint32(key.partition)+t.spread)%len(c.shards)]}
 	h.attempts.Store(newAttempts(h))
+	var store dedupe.Store
+	store, h.shelf = c.newStore()
 	h.m = task.New(task.Config{Topic: t.name, TopicID: t.id, Known: t.ids(), Partition: key.partition, Partitions: t.partitions,
 		DefaultKind: t.defaultKind, Tiers: t.targets,
 		Plan: c.plan, Kinds: c.kinds, Limits: c.limits(), ReadAhead: c.cfg.FetchWait + c.cfg.Tick, StartAtEnd: c.cfg.Start == Latest, KeepUnknown: c.cfg.KeepUnknown,
-		Chain: maxChain, Store: dedupe.NewMemory(c.cfg.Window / 8), Tally: h.shard.tally, Ref: h})
+		Chain: maxChain, Store: store, Tally: h.shard.tally, Ref: h})
 	return h
 }
 

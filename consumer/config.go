@@ -103,6 +103,11 @@ type Config struct {
 	Start StartAt
 	// Window is how long a receipt is remembered, at least twice the largest MaxAge of a kind. Defaults to 72 h.
 	Window time.Duration
+	// Dir is a directory on a local disk where the instance keeps its receipts: some 55 bytes a job of the window on disk and 3 in
+	// memory, and a restart or a task that comes back reads only what its log got since (docs/store.md). Each instance needs one of
+	// its own, and the same after a restart; deleting it loses nothing but time. Defaults to none: receipts are in memory alone,
+	// about 85 bytes a job of the window, and each start reads the logs of a whole window.
+	Dir string
 	// KeepUnknown is how long a job of an unknown kind or version waits for an instance that knows it. Defaults to 24 h.
 	KeepUnknown time.Duration
 	// Memory is the budget of unfinished jobs, in bytes of the whole instance. What lives of a payload counts twice, since

@@ -58,6 +58,7 @@ type Consumer struct {
 	alone     *alone.Sender // of what was refused for the size of its batch
 	commits   *commit.Manager
 	trimmer   *trimmer
+	vault     *vault // nil: receipts are in memory alone
 	emitter   *emitter
 	shards    []*shard
 	pools     []*pool.Pool
@@ -175,6 +176,13 @@ func (c *Consumer) Run(ctx context.Context) error {
 		return fmt.Errorf("consumer: %w", connect.Explained(err))
 	}
 	defer c.writer.Close()
+	if c.cfg.Dir != "" {
+		c.vault = &vault{c: c, waiting: map[*handle]struct{}{}}
+		if err := c.vault.open(ctx); err != nil {
+			return fmt.Errorf("consumer: %w", connect.Explained(err))
+		}
+		defer c.vault.close()
+	}
 	if err := c.metrics.register(); err != nil {
 		return fmt.Errorf("consumer: %w", err)
 	}
@@ -202,6 +210,9 @@ func (c *Consumer) work(ctx context.Context) error {
 	}
 	for _, f := range []func(context.Context){c.commits.Run, c.fetch.run, c.prover.run, c.trimmer.run, c.watch.run, c.metrics.run, c.news} {
 		c.spawn(f)
+	}
+	if c.vault != nil {
+		c.spawn(c.vault.run)
 	}
 	polling, stopPolling := context.WithCancel(bg)
 	var poll sync.WaitGroup

@@ -25,6 +25,8 @@ type handle struct {
 
 	m *task.Machine // the shard's alone
 
+	shelf *shelf // nil: its receipts are in memory alone
+
 	attempts atomic.Pointer[attempts]
 	turn     atomic.Uint32      // the machine's: what was offered before does not start any more
 	stopped  atomic.Bool        // no attempt starts any more

@@ -11,6 +11,7 @@ import (
 
 	"github.com/waybill-dev/waybill/consumer/internal/task"
 	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/dedupe/disk"
 )
 
 // A failed step of an ownership is repeated after tryAgain, then after twice that, and so on up to tryAgainMost: what is
@@ -73,6 +74,13 @@ func (c *Consumer) read(h *handle, span task.Span) {
 			if errors.Is(err, dedupe.ErrRecreated) || errors.Is(err, dedupe.ErrTruncated) {
 				c.log.Error("the receipt log was deleted and made anew, or lost its end: receipts are lost, jobs that are sent again may run again. The task is owned anew", zap.String("task", h.name()), zap.Error(err))
 				c.watch.look()
+				c.vault.forget(h)
+				c.anew(ctx, []*handle{h})
+				return
+			}
+			if errors.Is(err, disk.ErrDiverged) {
+				c.log.Warn("what the disk remembers of a task is not in its receipt log: it lost its end and went on. The task is owned anew, and its log read from the beginning", zap.String("task", h.name()))
+				c.vault.forget(h)
 				c.anew(ctx, []*handle{h})
 				return
 			}
@@ -124,18 +132,28 @@ func (c *Consumer) readOnce(ctx context.Context, h *handle, span task.Span) erro
 		}
 		span.To = end.Offset
 	}
+	from := span.From
+	if h.shelf != nil && !h.shelf.verified {
+		from = max(0, from-1) // the last entry that the disk has: is it still the one that is there?
+	}
 	var batch []*dedupe.Entry
 	var failed error
 	hand := func() {
 		entries := batch
 		batch = nil
+		if h.shelf != nil && failed == nil {
+			failed = h.shelf.db.Room(ctx)
+		}
+		if failed != nil {
+			return
+		}
 		h.shard.ask(h, func(m *task.Machine, now int64) {
 			if err := m.Entries(entries); err != nil {
 				failed = fmt.Errorf("%w: %w", errStore, err)
 			}
 		})
 	}
-	err := c.reader.Read(ctx, h.topic.receipts, h.key.partition, span.From, span.To, func(e *dedupe.Entry) error {
+	err := c.reader.Read(ctx, h.topic.receipts, h.key.partition, from, span.To, func(e *dedupe.Entry) error {
 		if e.Owner != nil && e.Offset == span.To-1 && !h.ownedAt.IsZero() {
 			c.clock.sample(e.Time, h.ownedAt)
 		}
@@ -148,6 +166,9 @@ func (c *Consumer) readOnce(ctx context.Context, h *handle, span task.Span) erro
 		err = failed
 	}
 	if err == nil {
+		if h.shelf != nil {
+			h.shelf.verified = true
+		}
 		h.shard.ask(h, func(m *task.Machine, now int64) { m.ReadDone(now) })
 	}
 	return err

@@ -188,6 +188,10 @@ func (s *shard) carry(h *handle) {
 	f := &h.m.Out
 	c := s.c
 	h.turn.Store(h.m.Turn())
+	if h.failed() { // the vault begins anew; until then what was offered is handed back unbegun, and nothing is written
+		h.stopped.Store(true)
+		f.Writes, f.Segment, f.Commit = nil, nil, nil
+	}
 	if f.Own {
 		c.own(h)
 	}
@@ -196,6 +200,7 @@ func (s *shard) carry(h *handle) {
 	}
 	if f.Anew {
 		c.watch.look()
+		c.vault.forget(h)
 		c.spawn(func(ctx context.Context) { c.anew(ctx, []*handle{h}) })
 	}
 	if f.Prove {
@@ -233,6 +238,9 @@ func (s *shard) carry(h *handle) {
 	}
 	if h.done && h.m.Gone() && h.m.Idle() {
 		delete(s.handles, h)
+		if h.shelf != nil {
+			_ = h.shelf.Close() // the disk keeps what it knows
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/waybill-dev/waybill/connect"
+	"github.com/waybill-dev/waybill/dedupe/disk"
 )
 
 // Trouble is something that failed and is being tried again.
@@ -106,6 +107,8 @@ func (c *Consumer) complain(what, on string, err error, fields ...zap.Field) {
 	}
 	if what == groupTrouble || on == c.cfg.Group {
 		fields = append(fields, zap.String("group", c.cfg.Group))
+	} else if what == diskTrouble {
+		fields = append(fields, zap.String("dir", on))
 	} else {
 		fields = append(fields, zap.String("topic", on))
 	}
@@ -123,6 +126,8 @@ var needs = map[string]string{fetchTrouble: "READ", "restore": "READ", commitTro
 // remedy is what ends a failure, "" when that is not known or needs nobody.
 func (c *Consumer) remedy(what, on string, err error) string {
 	switch {
+	case errors.Is(err, disk.ErrFull):
+		return "make room on the disk of " + on
 	case errors.Is(err, kerr.GroupAuthorizationFailed):
 		return "grant this user READ on group " + c.cfg.Group
 	case errors.Is(err, kerr.TopicAuthorizationFailed):

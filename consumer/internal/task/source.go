@@ -24,10 +24,11 @@ const (
 	Missing                     // a topic that the partition needs does not exist; ends when it does
 	Recreated                   // the topic was deleted and made anew; an operator must say where to begin in the new one
 	Denied                      // the brokers refuse to serve the partition, for want of a right for instance; ends when they do
+	Storage                     // the instance's disk is full or its receipts are being read anew; ends when there is room
 	reasons
 )
 
-var reasonText = [reasons]string{"restoring", "backpressure", "ahead", "not_due", "unacked_writes", "layout", "truncated", "lease", "stopped", "missing", "recreated", "denied"}
+var reasonText = [reasons]string{"restoring", "backpressure", "ahead", "not_due", "unacked_writes", "layout", "truncated", "lease", "stopped", "missing", "recreated", "denied", "storage"}
 
 // String is the reason's name as shown by the CLI and the status page.
 func (r Reason) String() string {
