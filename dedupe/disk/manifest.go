@@ -92,7 +92,7 @@ func (t *task) line(withFrozen bool) taskLine {
 		s = &t.frozen
 	}
 	l := taskLine{Num: t.num, Job: t.key.Job, Log: t.key.Log, Partition: t.key.Partition, Next: s.pos.Next, Epoch: s.pos.Epoch, Owner: dedupe.AppendOwner(nil, &s.pos.Owner),
-		FrontierEpoch: s.pos.FrontierEpoch, Release: s.pos.Release, Expired: t.expired, Last: s.last}
+		FrontierEpoch: s.pos.FrontierEpoch, Release: s.pos.Release, Expired: s.expired, Last: s.last}
 	for id, at := range s.pos.Frontiers {
 		l.Frontiers = append(l.Frontiers, frontierLine{id, at})
 	}
@@ -112,7 +112,7 @@ func (l *taskLine) state() (state, error) {
 		return state{}, fmt.Errorf("the owner of task %d does not decode: %w", l.Num, errors.Join(err, errValue))
 	}
 	s := state{pos: dedupe.Position{Next: l.Next, Epoch: l.Epoch, Owner: *e.Owner, FrontierEpoch: l.FrontierEpoch, Release: l.Release, Frontiers: map[dedupe.TopicID]int64{}},
-		live: map[int64]int{}, last: l.Last, forgotten: map[job.Identity]oblivion{}}
+		live: map[int64]int{}, last: l.Last, expired: l.Expired, forgotten: map[job.Identity]oblivion{}}
 	for _, f := range l.Frontiers {
 		s.pos.Frontiers[f.Topic] = f.Offset
 	}

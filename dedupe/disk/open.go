@@ -183,7 +183,7 @@ func (db *DB) remember(l *taskLine) error {
 	}
 	t := db.newTask(Key{l.Job, l.Log, l.Partition}, l.Num)
 	t.durable = s
-	t.pos, t.last, t.expired, t.forgotten = s.pos.Clone(), s.last, l.Expired, maps.Clone(s.forgotten)
+	t.pos, t.last, t.expired, t.forgotten = s.pos.Clone(), s.last, s.expired, maps.Clone(s.forgotten)
 	for b, n := range s.live {
 		t.live[b] = n
 		t.jobs += n

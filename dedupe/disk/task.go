@@ -34,6 +34,7 @@ type task struct {
 	durable   state // of what is on disk
 
 	hasFrozen bool
+	marked    bool // expired is news since the last freeze
 	unproven  bool // opened, and nothing applied yet: the log may not be the one that was folded
 }
 
@@ -42,6 +43,7 @@ type state struct {
 	pos       dedupe.Position
 	live      map[int64]int
 	last      stamp
+	expired   []mark
 	forgotten map[job.Identity]oblivion
 }
 
@@ -267,13 +269,6 @@ func (t *task) forget(limit int64) {
 			delete(t.live, b)
 		}
 	}
-	for _, s := range [...]*state{&t.frozen, &t.durable} {
-		for b := range s.live {
-			if b < limit {
-				delete(s.live, b)
-			}
-		}
-	}
 	for id, f := range t.forgotten {
 		if f.Bucket < limit {
 			delete(t.forgotten, id)
@@ -290,7 +285,7 @@ func (t *task) forget(limit int64) {
 			kept = append(kept, m)
 		}
 	}
-	t.expired = kept // a new slice: views keep the old one
+	t.expired, t.marked = kept, true // a new slice: views and states keep the old one
 	c := *v
 	c.hidden, c.segs = t.expired, nil
 	for _, s := range v.segs {

@@ -143,12 +143,7 @@ func (db *DB) flush() error {
 // bucketsOf are the buckets of which frozen tables have something to write.
 func bucketsOf(tasks []*task) (out []int64) {
 	for _, t := range tasks {
-		v := t.view.Load()
-		for _, b := range v.frozen.Buckets() {
-			if !hides(v.hidden, b, v.round) {
-				out = append(out, b)
-			}
-		}
+		out = append(out, t.view.Load().frozen.Buckets()...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
@@ -161,8 +156,9 @@ func (db *DB) freeze() {
 	round := db.round.Add(1)
 	for _, t := range db.tasks {
 		t.mu.Lock()
-		if t.pos.Next != t.durable.pos.Next {
-			t.hasFrozen, t.frozen = true, state{pos: t.pos.Clone(), live: cloneLive(t.live), last: t.last, forgotten: maps.Clone(t.forgotten)}
+		if t.pos.Next != t.durable.pos.Next || t.marked {
+			t.marked, t.hasFrozen = false, true
+			t.frozen = state{pos: t.pos.Clone(), live: cloneLive(t.live), last: t.last, expired: t.expired, forgotten: maps.Clone(t.forgotten)}
 			if v := t.view.Load(); v.active.Len() > 0 {
 				t.look(dedupe.NewTable(db.cfg.Bucket), v.active, round, db.segs)
 			}
@@ -262,17 +258,11 @@ func (db *DB) excise(no uint32) error {
 }
 
 // sweep drops the segments that no task sees any more, and tasks that nobody has open and of which nothing is left. Tasks
-// that nobody has open forget as far as the others do.
+// that nobody has open forget as far as the others do. What the tasks have forgotten is made durable first: a crash in between
+// must not leave a task at a position at which it still knew what is gone.
 func (db *DB) sweep() error {
 	limit := db.limit.Load()
-	db.swept = limit
-	db.dirty.Store(false)
-	if err := db.space(0); err != nil {
-		db.swept = dedupe.NoBucket
-		return err
-	}
 	db.mu.Lock()
-	seen := map[uint32]*task{}
 	for k, t := range db.tasks {
 		t.mu.Lock()
 		if t.open == nil {
@@ -282,26 +272,38 @@ func (db *DB) sweep() error {
 				delete(db.tasks, k)
 				db.hot.Add(-int64(t.weight))
 				t.weight = 0
-				t.mu.Unlock()
-				continue
 			}
 		}
-		seen[t.num] = t
 		t.mu.Unlock()
+	}
+	db.mu.Unlock()
+	db.dirty.Store(false)
+	if err := db.flush(); err != nil {
+		db.dirty.Store(true)
+		return err
+	}
+	db.swept = limit
+	db.mu.Lock()
+	tasks := map[uint32]*task{}
+	for _, t := range db.tasks {
+		tasks[t.num] = t
 	}
 	var gone []*segment
 	for _, s := range db.segs {
-		if !slices.ContainsFunc(s.tasks, func(num uint32) bool { t := seen[num]; return t != nil && t.sees(s) }) {
+		if !slices.ContainsFunc(s.tasks, func(num uint32) bool { t := tasks[num]; return t != nil && t.sees(s) }) {
 			gone = append(gone, s)
 		}
 	}
 	db.mu.Unlock()
+	if len(gone) == 0 {
+		return nil
+	}
 	return db.ingest(&db.w, false, gone, nil)
 }
 
-// sees reports whether anything in a segment is visible to a task that has receipts there.
+// sees reports whether anything in a segment is visible to a task that has receipts there, now or after a crash.
 func (t *task) sees(s *segment) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !hides(t.expired, s.bucket, s.order)
+	return !hides(t.durable.expired, s.bucket, s.order)
 }
