@@ -41,6 +41,7 @@ type DB struct {
 
 	// the worker's
 	w, merger writer
+	front     front    // any task's goroutine asks it
 	held      bool     // a frozen round waits to be written
 	swept     int64    // limit at the last sweep
 	inForce   uint32   // number of the manifest

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"math/bits"
@@ -11,14 +12,14 @@ import (
 )
 
 // filters tell of one segment which receipts are certainly not in it. Each covers a range of the segment's keys, so that a
-// segment of any size is written without holding its keys: 16-bit binary fuse, 2.3 bytes a receipt, wrong for one absent receipt in
-// 65,536. They are built once, written beside the receipts, and stay in memory as long as the segment lives.
+// segment of any size is written without holding its keys: 8-bit binary fuse, 1.2 bytes a receipt, wrong for one absent receipt in
+// 256. They are asked for what the front does not exclude. They are built once, written beside the receipts, and stay in memory as long as the segment lives.
 type filters struct {
 	starts []uint64 // the first place of each range, see place
 	fuses  []fuse
 }
 
-type fuse xorfilter.BinaryFuse[uint16]
+type fuse xorfilter.BinaryFuse[uint8]
 
 const (
 	rangeSize   = 1 << 17  // receipts in a range, or a few more
@@ -62,7 +63,7 @@ func (f *fuse) contains(h uint64) bool {
 	h2 := h1 + f.SegmentLength
 	h1 ^= uint32(h>>18) & f.SegmentLengthMask
 	h2 ^= uint32(h) & f.SegmentLengthMask
-	return uint16(h^h>>32)^f.Fingerprints[h0]^f.Fingerprints[h1]^f.Fingerprints[h2] == 0
+	return uint8(h^h>>32)^f.Fingerprints[h0]^f.Fingerprints[h1]^f.Fingerprints[h2] == 0
 }
 
 // filterBuilder makes the filters of a segment from its receipts in order.
@@ -93,11 +94,11 @@ func (b *filterBuilder) cut() error {
 	if len(b.hashes) == 0 {
 		return nil
 	}
-	f, err := xorfilter.BuildBinaryFuse[uint16](&b.builder, b.hashes)
+	f, err := xorfilter.BuildBinaryFuse[uint8](&b.builder, b.hashes)
 	if err != nil {
 		return err
 	}
-	f.Fingerprints = append(make([]uint16, 0, len(f.Fingerprints)), f.Fingerprints...) // they are the builder's
+	f.Fingerprints = bytes.Clone(f.Fingerprints) // they are the builder's
 	b.out.fuses, b.hashes = append(b.out.fuses, fuse(f)), b.hashes[:0]
 	return nil
 }
@@ -112,10 +113,7 @@ func (f *filters) append(dst []byte, i int) []byte {
 	for _, v := range [...]uint32{u.SegmentLength, u.SegmentCount, u.SegmentCountLength, uint32(len(u.Fingerprints))} {
 		dst = binary.LittleEndian.AppendUint32(dst, v)
 	}
-	for _, v := range u.Fingerprints {
-		dst = binary.LittleEndian.AppendUint16(dst, v)
-	}
-	return dst
+	return append(dst, u.Fingerprints...)
 }
 
 var errFilter = errors.New("a filter on disk does not decode")
@@ -134,14 +132,11 @@ func (f *filters) take(b []byte) (rest []byte, err error) {
 	switch {
 	case u.SegmentLength == 0, u.SegmentLength&u.SegmentLengthMask != 0, u.SegmentLength > 1<<18,
 		u.SegmentCountLength == 0, uint64(u.SegmentCountLength) != uint64(u.SegmentCount)*uint64(u.SegmentLength),
-		uint64(n) < uint64(u.SegmentCountLength)+2*uint64(u.SegmentLength), uint64(len(b)) < 2*uint64(n),
+		uint64(n) < uint64(u.SegmentCountLength)+2*uint64(u.SegmentLength), uint64(len(b)) < uint64(n),
 		len(f.starts) > 0 && start <= f.starts[len(f.starts)-1]:
 		return nil, errFilter
 	}
-	u.Fingerprints = make([]uint16, n)
-	for i := range u.Fingerprints {
-		u.Fingerprints[i] = binary.LittleEndian.Uint16(b[2*i:])
-	}
+	u.Fingerprints = bytes.Clone(b[:n])
 	f.starts, f.fuses = append(f.starts, start), append(f.fuses, u)
-	return b[2*n:], nil
+	return b[n:], nil
 }

@@ -31,6 +31,7 @@ type segmentLine struct {
 	No     uint32   `json:"no"`
 	Bucket int64    `json:"bucket"`
 	Order  uint64   `json:"order"`
+	Low    uint64   `json:"low"`
 	Count  int      `json:"count"`
 	Tasks  []uint32 `json:"tasks"`
 }
@@ -74,7 +75,7 @@ type forgetLine struct {
 func (db *DB) manifest(segs []*segment, withFrozen bool) ([]byte, error) {
 	m := manifest{Version: manifestVersion, Cluster: db.cfg.Cluster, Bucket: int64(db.cfg.Bucket), Seed: db.seed, Round: db.round.Load(), NextTask: db.nextTask}
 	for _, s := range segs {
-		m.Segments = append(m.Segments, segmentLine{No: s.no, Bucket: s.bucket, Order: s.order, Count: s.count, Tasks: s.tasks})
+		m.Segments = append(m.Segments, segmentLine{No: s.no, Bucket: s.bucket, Order: s.order, Low: s.low, Count: s.count, Tasks: s.tasks})
 	}
 	for _, t := range db.tasks {
 		m.Tasks = append(m.Tasks, t.line(withFrozen))

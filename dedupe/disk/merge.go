@@ -79,7 +79,7 @@ func (db *DB) merge(run []*segment) (err error) {
 	if err := guard(func() error { return m.open(db.peb, run) }); err != nil {
 		return err
 	}
-	if err := w.begin(run[0].bucket, run[len(run)-1].order); err != nil {
+	if err := w.begin(run[0].bucket, lowest(run), run[len(run)-1].order); err != nil {
 		return err
 	}
 	for n := 1; ; n++ {
@@ -109,6 +109,14 @@ func (db *DB) merge(run []*segment) (err error) {
 		return err
 	}
 	return db.ingest(w, false, run, nil)
+}
+
+func lowest(run []*segment) uint64 {
+	low := run[0].low
+	for _, s := range run {
+		low = min(low, s.low)
+	}
+	return low
 }
 
 // alive are the tasks that are not forgotten, each with the jobs that it was ordered to forget. Only orders that are durable count: a

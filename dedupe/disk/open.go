@@ -133,6 +133,8 @@ func (db *DB) restore() error {
 	if err != nil {
 		return err
 	}
+	db.front.complete = len(numbers) == 0
+	db.front.publish()
 	if len(numbers) == 0 {
 		db.seed = [2]uint64{rand.Uint64(), rand.Uint64()}
 		db.nextTask = 1

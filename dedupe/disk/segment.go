@@ -17,6 +17,7 @@ type segment struct {
 	no     uint32
 	bucket int64
 	order  uint64   // the round in which its newest receipts were frozen
+	low    uint64   // that of its oldest
 	count  int      // of receipts
 	tasks  []uint32 // that have any, in order
 	filters
@@ -58,7 +59,7 @@ func (db *DB) read(s *segment, num uint32, id *job.Identity, r *dedupe.Receipt) 
 
 // load reads what stays in memory of a segment.
 func (db *DB) load(l *segmentLine) (*segment, error) {
-	s := &segment{no: l.No, bucket: l.Bucket, order: l.Order, count: l.Count, tasks: l.Tasks}
+	s := &segment{no: l.No, bucket: l.Bucket, order: l.Order, low: l.Low, count: l.Count, tasks: l.Tasks}
 	it, err := db.peb.NewIter(&pebble.IterOptions{LowerBound: prefix(l.No, kindFilter), UpperBound: prefix(l.No, kindFilter+1)})
 	if err != nil {
 		return nil, err

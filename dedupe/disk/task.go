@@ -115,6 +115,9 @@ func (v *view) find(t *task, id *job.Identity, h uint64) (r dedupe.Receipt, buck
 			return r, bucket, true, false
 		}
 	}
+	if t.db.front.excludes(h) {
+		return dedupe.Receipt{}, 0, false, false
+	}
 	at := place(t.num, id)
 	for _, s := range v.segs {
 		switch {

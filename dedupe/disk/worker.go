@@ -78,6 +78,9 @@ func (db *DB) step(all bool) (did bool, err error) {
 	if all {
 		return false, nil
 	}
+	if !db.front.complete {
+		return true, db.fillFront()
+	}
 	if run := db.mergeable(); run != nil {
 		return true, db.merge(run)
 	}
@@ -195,7 +198,9 @@ func (db *DB) frozen() (tasks []*task, weight int) {
 
 // write makes a segment of what the frozen tables have in one bucket.
 func (db *DB) write(tasks []*task, bucket int64) error {
-	if err := db.w.begin(bucket, db.round.Load()); err != nil {
+	round := db.round.Load()
+	db.w.front = db.front.open(round)
+	if err := db.w.begin(bucket, round, round); err != nil {
 		return err
 	}
 	var value []byte
@@ -241,6 +246,7 @@ func (db *DB) ingest(w *writer, flushed bool, gone []*segment, each func(t *task
 	db.held = db.held && !flushed
 	db.progress()
 	db.mu.Unlock()
+	db.front.drop(segs)
 	for len(db.trash) > 0 {
 		if err := db.excise(db.trash[0]); err != nil {
 			return err

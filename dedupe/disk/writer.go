@@ -25,6 +25,7 @@ type writer struct {
 	seg        *segment
 	unfinished []key
 	filters    filterBuilder
+	front      *generation // that takes what is written for the first time
 }
 
 // create begins a file.
@@ -40,8 +41,8 @@ func (w *writer) create(no uint32) error {
 }
 
 // begin starts a segment.
-func (w *writer) begin(bucket int64, order uint64) error {
-	w.seg = &segment{no: w.db.number(), bucket: bucket, order: order}
+func (w *writer) begin(bucket int64, low, order uint64) error {
+	w.seg = &segment{no: w.db.number(), bucket: bucket, low: low, order: order}
 	w.unfinished = w.unfinished[:0]
 	w.filters.reset()
 	return w.create(w.seg.no)
@@ -61,7 +62,11 @@ func (w *writer) add(num uint32, id *job.Identity, value []byte, final bool) err
 		k[4] = kindUnfinished
 		w.unfinished = append(w.unfinished, k)
 	}
-	return w.filters.add(place(num, id), hash(w.db.seed, num, id))
+	h := hash(w.db.seed, num, id)
+	if w.front != nil {
+		w.front.add(h)
+	}
+	return w.filters.add(place(num, id), h)
 }
 
 // end completes the segment.
