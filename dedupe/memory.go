@@ -52,6 +52,17 @@ func (m *memory) Get(id job.Identity) (Receipt, bool) {
 	return m.bucket(s.seq).receipt(s.at), true
 }
 
+func (m *memory) Unfinished(f func(Receipt)) {
+	for _, b := range m.buckets {
+		if b == nil {
+			continue
+		}
+		for at := range b.unfinished {
+			f(b.receipt(at))
+		}
+	}
+}
+
 func (m *memory) Apply(e *Entry) error {
 	if m.closed {
 		return ErrClosed
@@ -216,6 +227,7 @@ func (m *memory) update(s *slot, r *Receipt, to *bucket, seq, stamp uint32) {
 		*to.at(at) = *old
 		to.at(at).stamp = stamp
 		to.keep(at, now.Result)
+		to.mark(at)
 	}
 	from.release(s.at)
 	s.seq, s.at = seq, at

@@ -42,6 +42,9 @@ type bucket struct {
 	live    int        // records that did not move away
 	results arena      // of jobs that are done
 
+	// The places of jobs that are unfinished (Receipt.Unfinished): few.
+	unfinished map[uint32]struct{}
+
 	// What jobs that are not done have kept, by place: few, large, and replaced again and again.
 	progress map[uint32][]byte
 }
@@ -87,6 +90,20 @@ func (b *bucket) set(at uint32, r *Receipt, result []byte, stamp uint32) {
 	*b.at(at) = record{id: r.Identity, origin: r.Origin, keyHash: r.KeyHash, digest: r.Digest, gen: r.Gen, hop: r.Hop,
 		attempt: r.Attempt, state: r.State, code: r.Code, repeats: r.Repeats, stamp: stamp}
 	b.keep(at, result)
+	b.mark(at)
+}
+
+// mark remembers whether the job of a place is unfinished.
+func (b *bucket) mark(at uint32) {
+	r := b.at(at)
+	if !(&Receipt{State: r.state, Code: r.code}).Unfinished() {
+		delete(b.unfinished, at)
+		return
+	}
+	if b.unfinished == nil {
+		b.unfinished = map[uint32]struct{}{}
+	}
+	b.unfinished[at] = struct{}{}
 }
 
 // keep gives a place a copy of its result.
@@ -118,6 +135,7 @@ func (b *bucket) result(at uint32) []byte {
 // release leaves a place behind whose record moved away.
 func (b *bucket) release(at uint32) {
 	delete(b.progress, at)
+	delete(b.unfinished, at)
 	b.live--
 }
 

@@ -35,6 +35,12 @@ func (s State) String() string {
 // Final reports whether the job has ended in the receipt's generation.
 func (s State) Final() bool { return s >= Expired && s < states }
 
+// Unfinished reports whether later jobs of the key may have to wait for this one: it is not final, or it is dead and holds
+// its key (job.CodeHolding).
+func (r *Receipt) Unfinished() bool {
+	return says(r.State) && (!r.State.Final() || r.State == Dead && r.Code == job.CodeHolding)
+}
+
 // MaxResult bounds the result of a job that is done, in bytes.
 const MaxResult = job.MaxResult
 

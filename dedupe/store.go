@@ -47,6 +47,10 @@ type Store interface {
 	// Position is untouched.
 	Expire(before time.Time)
 
+	// Unfinished calls f with each job that has not ended (Receipt.Unfinished), in no order. It costs what those are, not what
+	// the store holds: they are few. f must not call the store.
+	Unfinished(f func(Receipt))
+
 	// Len is the number of jobs of which something is known.
 	Len() int
 

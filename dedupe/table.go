@@ -84,6 +84,18 @@ func (t *Table) Join(r *Receipt, bucket int64, stamp uint32, below Below) (was i
 	return was, known, true
 }
 
+// Unfinished calls f with each job that has not ended and its bucket, see Store.Unfinished.
+func (t *Table) Unfinished(f func(r Receipt, bucket int64)) {
+	for _, b := range t.m.buckets {
+		if b == nil {
+			continue
+		}
+		for at := range b.unfinished {
+			f(b.receipt(at), b.number)
+		}
+	}
+}
+
 // Expire forgets the jobs of buckets below that one.
 func (t *Table) Expire(limit int64) { t.m.drop(limit) }
 

@@ -32,12 +32,15 @@ const (
 	CodeUnreconciled        // the same, and Reconcile could not say whether its effect happened
 	CodeSuspect             // of a started mark: the job had been found started by an owner whose process died
 	CodePoison              // the job ran in two processes that died, one after the other
+	CodeFollows             // the job waits for an earlier one of its key; burns no attempt
+	CodeHolding             // of a receipt: the job is dead, or was redriven, and later jobs of its key wait for it (Policy.OnDead)
 	codeEnd
 )
 
 var codeText = [codeEnd]string{"none", "handler_error", "panic", "deadline", "cancelled", "decode", "content_type",
 	"unknown_kind", "unknown_version", "malformed", "dead", "discarded", "expired", "conflict", "too_large", "snoozed", "scheduled",
-	"outcome_unknown", "unreconciled", "suspect", "poison"}
+	"outcome_unknown", "unreconciled", "suspect", "poison",
+	"follows", "holding"}
 
 // String is the code's wire text, such as "handler_error".
 func (c Code) String() string {

@@ -64,7 +64,7 @@ func TestControlErrorsUnwrap(t *testing.T) {
 func TestCodes(t *testing.T) {
 	texts := []string{"none", "handler_error", "panic", "deadline", "cancelled", "decode", "content_type", "unknown_kind",
 		"unknown_version", "malformed", "dead", "discarded", "expired", "conflict", "too_large", "snoozed", "scheduled",
-		"outcome_unknown", "unreconciled", "suspect", "poison"}
+		"outcome_unknown", "unreconciled", "suspect", "poison", "follows", "holding"}
 	for i, text := range texts {
 		c := job.Code(i)
 		if c.String() != text {

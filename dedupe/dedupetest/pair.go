@@ -98,6 +98,9 @@ func (p *pair) compare() error {
 	if got := p.store.Len(); got != known {
 		return fmt.Errorf("store knows %d jobs, the log %d", got, known)
 	}
+	if err := p.unfinished(); err != nil {
+		return err
+	}
 	got, want := p.store.Position(), p.plain.Position()
 	if !reflect.DeepEqual(got, want) {
 		return fmt.Errorf("store is at %+v\nthe log at %+v", got, want)
@@ -105,6 +108,36 @@ func (p *pair) compare() error {
 	clear(got.Frontiers) // the caller's own
 	if again := p.store.Position(); !reflect.DeepEqual(again, want) {
 		return fmt.Errorf("changing the frontiers of a Position changed the store's: %+v", again)
+	}
+	return nil
+}
+
+// unfinished holds what the store iterates over against the naive fold.
+func (p *pair) unfinished() error {
+	told := map[job.Identity]int{}
+	var wrong error
+	p.store.Unfinished(func(r dedupe.Receipt) {
+		told[r.Identity]++
+		if want, ok := p.plain.Get(r.Identity); !ok || !reflect.DeepEqual(r, want) {
+			wrong = fmt.Errorf("unfinished job %v\nstore tells %+v\nthe log says %v %+v", r.Identity, r, ok, want)
+		}
+	})
+	if wrong != nil {
+		return wrong
+	}
+	for _, id := range p.jobs {
+		r, ok := p.plain.Get(id)
+		want := 0
+		if ok && (r.State < dedupe.Expired || r.State == dedupe.Dead && r.Code == job.CodeHolding) {
+			want = 1
+		}
+		if told[id] != want {
+			return fmt.Errorf("the store tells %d times, not %d, of job %v among the unfinished: %+v", told[id], want, id, r)
+		}
+		delete(told, id)
+	}
+	if len(told) > 0 {
+		return fmt.Errorf("the store tells of unfinished jobs that nobody knows: %v", told)
 	}
 	return nil
 }

@@ -58,6 +58,9 @@ func receipts(least int) *rapid.Generator[[]dedupe.Receipt] {
 		if rapid.Bool().Draw(t, "suspect") {
 			r.Code = job.CodeSuspect
 		}
+		if r.State == dedupe.Dead && rapid.Bool().Draw(t, "holding") {
+			r.Code = job.CodeHolding
+		}
 		if rapid.IntRange(0, 2).Draw(t, "repeats") == 0 { // of enqueues near each other
 			r.Repeats, r.Origin = true, rapid.Int64Range(0, 2).Draw(t, "enqueue")
 		}

@@ -10,7 +10,7 @@ import (
 // that the last key of all is the manifest in force.
 const (
 	kindReceipt    = 1 // 4 bytes task, 16 bytes identity: a receipt (value.go)
-	kindUnfinished = 2 // the same key, no value: the receipt is not final
+	kindUnfinished = 2 // the same key, no value: the job has not ended (dedupe.Receipt.Unfinished)
 	kindFilter     = 3 // 4 bytes number of the piece: the filter (filter.go)
 	kindManifest   = 4 // nothing: the manifest (manifest.go)
 

@@ -94,7 +94,11 @@ func (db *DB) merge(run []*segment) (err error) {
 		if forgotten, ok := alive[num]; !ok || len(forgotten) > 0 && run[len(run)-1-m.heap[0].age].order <= forgotten[id].Round {
 			continue
 		}
-		if err := w.add(num, &id, m.value, dedupe.State(m.value[0]&stateBits).Final()); err != nil {
+		ended, err := hasEnded(m.value)
+		if err != nil {
+			return err
+		}
+		if err := w.add(num, &id, m.value, ended); err != nil {
 			return err
 		}
 		if n%yield == 0 {

@@ -78,3 +78,30 @@ func (db *DB) load(l *segmentLine) (*segment, error) {
 	}
 	return s, nil
 }
+
+// unfinished calls f with each job of a task that had not ended when the segment was written. A read that fails makes the DB
+// fail.
+func (db *DB) unfinished(s *segment, num uint32, f func(*job.Identity)) {
+	if db.failed.Load() != nil {
+		return
+	}
+	err := guard(func() (err error) {
+		low, high := keyOf(s.no, kindUnfinished, num, &job.Identity{}), keyOf(s.no, kindUnfinished, num+1, &job.Identity{})
+		it, err := db.peb.NewIter(&pebble.IterOptions{LowerBound: low[:], UpperBound: high[:]})
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, it.Close()) }()
+		for it.First(); it.Valid(); it.Next() {
+			if len(it.Key()) != receiptKey {
+				return errValue
+			}
+			_, id := split(it.Key()[5:])
+			f(&id)
+		}
+		return it.Error()
+	})
+	if err != nil {
+		db.fail(fmt.Errorf("the unfinished jobs of segment %d cannot be read: %w", s.no, err))
+	}
+}

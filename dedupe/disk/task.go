@@ -306,6 +306,34 @@ func (s *store) Position() dedupe.Position {
 	return s.t.pos.Clone()
 }
 
+// Unfinished implements dedupe.Store. What a layer has may be overtaken by one above, so each job is looked up once more.
+func (s *store) Unfinished(f func(dedupe.Receipt)) {
+	t := s.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v := t.view.Load()
+	told := map[job.Identity]struct{}{}
+	below := func(id *job.Identity) {
+		if _, again := told[*id]; again {
+			return
+		}
+		told[*id] = struct{}{}
+		if _, _, above := v.active.Find(id); above {
+			return
+		}
+		if r, _, ok, _ := v.find(t, id, hash(t.db.seed, t.num, id)); ok && r.Unfinished() {
+			f(r)
+		}
+	}
+	v.active.Unfinished(func(r dedupe.Receipt, _ int64) { f(r) })
+	if v.frozen != nil {
+		v.frozen.Unfinished(func(r dedupe.Receipt, _ int64) { below(&r.Identity) })
+	}
+	for _, seg := range v.segs {
+		t.db.unfinished(seg, t.num, below)
+	}
+}
+
 // Len implements dedupe.Store.
 func (s *store) Len() int {
 	s.t.mu.Lock()

@@ -65,6 +65,17 @@ func appendValue(dst []byte, r *dedupe.Receipt) []byte {
 	return append(dst, r.Result...)
 }
 
+// hasEnded reports whether the job of a receipt has ended, without decoding more than it must.
+func hasEnded(b []byte) (bool, error) {
+	r := dedupe.Receipt{State: dedupe.State(b[0] & stateBits)}
+	if r.State == dedupe.Dead {
+		if err := decodeValue(b, &r); err != nil {
+			return false, err
+		}
+	}
+	return !r.Unfinished(), nil
+}
+
 func decodeValue(b []byte, r *dedupe.Receipt) error {
 	if len(b) < fixedValue {
 		return errValue

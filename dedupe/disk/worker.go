@@ -208,7 +208,7 @@ func (db *DB) write(tasks []*task, bucket int64) error {
 		v := t.view.Load()
 		for r := range v.frozen.Sorted(bucket) {
 			value = appendValue(value[:0], r)
-			if err := db.w.add(t.num, &r.Identity, value, r.State.Final()); err != nil {
+			if err := db.w.add(t.num, &r.Identity, value, !r.Unfinished()); err != nil {
 				return err
 			}
 		}

@@ -49,7 +49,7 @@ func (w *writer) begin(bucket int64, low, order uint64) error {
 }
 
 // add takes the next receipt, in the order of task and identity.
-func (w *writer) add(num uint32, id *job.Identity, value []byte, final bool) error {
+func (w *writer) add(num uint32, id *job.Identity, value []byte, ended bool) error {
 	k := keyOf(w.seg.no, kindReceipt, num, id)
 	if err := w.sst.Set(k[:], value); err != nil {
 		return err
@@ -58,7 +58,7 @@ func (w *writer) add(num uint32, id *job.Identity, value []byte, final bool) err
 		w.seg.tasks = append(w.seg.tasks, num)
 	}
 	w.seg.count++
-	if !final {
+	if !ended {
 		k[4] = kindUnfinished
 		w.unfinished = append(w.unfinished, k)
 	}
