@@ -27,6 +27,7 @@ var roles = map[string]func(ctx context.Context, s *side) (any, error){
 	"retry":          retrySide,
 	"memory":         memorySide,
 	"move":           moveSide,
+	"crash":          crashSide,
 }
 
 // side is what a role works with.
