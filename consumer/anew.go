@@ -49,6 +49,7 @@ func (c *Consumer) letGo(hs []*handle) {
 		c.owners.letGo(h)
 		c.commits.Release(h.parts...)
 		h.shard.post(h, func(m *task.Machine, now int64) { m.Abandon(now); h.shard.finish(h) })
+		c.suspects.letGo(h)
 	}
 }
 

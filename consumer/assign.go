@@ -224,6 +224,7 @@ func (c *Consumer) drain(hs []*handle) {
 	for _, h := range hs {
 		h.stopped.Store(true)
 		h.shard.post(h, func(m *task.Machine, now int64) { m.Revoke(now) })
+		c.suspects.letGo(h)
 	}
 	patience := time.NewTimer(c.cfg.DrainTimeout)
 	defer patience.Stop()

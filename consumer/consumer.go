@@ -54,6 +54,7 @@ type Consumer struct {
 	taskBytes atomic.Int64 // one task's share of the memory budget
 	fetch     *fetchControl
 	refusals  refusals
+	suspects  *suspects
 	prover    *prover
 	alone     *alone.Sender // of what was refused for the size of its batch
 	commits   *commit.Manager
@@ -64,6 +65,8 @@ type Consumer struct {
 	pools     []*pool.Pool
 	clock     clock
 	lease     *lease
+	releases  atomic.Int64          // on their way to the log with nothing else to say
+	refused   atomic.Pointer[error] // of outcomes that were refused while the instance ended, the last
 	owners    owners
 	restores  chan struct{}
 
@@ -117,6 +120,7 @@ func New(cfg Config) (*Consumer, error) {
 		topics: map[string]*topic{}, primary: map[string]string{}, ids: map[string][16]byte{}, maxBytes: map[string]int32{},
 		handles: map[taskKey]*handle{}, assigned: map[commit.Partition]string{}, restores: make(chan struct{}, 4), wired: make(chan struct{})}
 	c.watch = newWatcher(c)
+	c.suspects = newSuspects(c)
 	c.emitter = &emitter{cfg: &c.cfg}
 	c.lease = newLease(cfg.SessionTimeout)
 	c.catalog(set)
@@ -250,6 +254,7 @@ func (c *Consumer) end(stop ...context.CancelFunc) error {
 	}
 	flush, cancel := context.WithTimeout(context.Background(), flushGrace)
 	err := c.writer.Flush(flush)
+	owed := c.writer.BufferedProduceRecords() > c.releases.Load()
 	cancel()
 	for _, f := range stop {
 		f()
@@ -259,6 +264,9 @@ func (c *Consumer) end(stop ...context.CancelFunc) error {
 	c.emitter.close()
 	for _, s := range c.shards {
 		s.close()
+	}
+	if err == nil || !owed { // that a task was let go is no loss: the next owner is careful for nothing
+		err = c.unsaid()
 	}
 	if err != nil {
 		return fmt.Errorf("consumer: some records were not acked before the end; what they settle is settled again by the next owner: %w", err)
@@ -321,8 +329,17 @@ func (b *background) join() {
 	b.wg.Wait()
 }
 
+// unsaid is why outcomes of the tasks that were let go in the end are not in the log, nil when all are.
+func (c *Consumer) unsaid() error {
+	if err := c.refused.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
 // deliver hands outcomes back to the shards that own the entries.
 func (c *Consumer) deliver(done []*task.Entry) {
+	c.suspects.done(done)
 	for i := 0; i < len(done); {
 		m := done[i].Machine()
 		j := i + 1

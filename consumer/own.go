@@ -36,7 +36,7 @@ func (c *Consumer) own(h *handle) {
 	}
 	member, generation := c.group.GroupMetadata()
 	owner := dedupe.Owner{Instance: c.cfg.Instance, Process: c.process, Member: member, Group: c.cfg.Group, Generation: generation,
-		Intake: int64(task.DefaultLimits.Records)}
+		Intake: task.DefaultLimits.Intake()}
 	r := &kgo.Record{Topic: h.topic.receipts, Partition: h.key.partition, Value: dedupe.AppendOwner(nil, &owner)}
 	c.writer.Produce(c.writing, r, func(r *kgo.Record, err error) {
 		seen := time.Now()

@@ -207,15 +207,7 @@ func (s *shard) carry(h *handle) {
 		c.prover.ask(h)
 	}
 	c.fetch.apply(h, f)
-	for i := 0; i < len(f.Run); {
-		class := f.Run[i].Kind.Class
-		j := i + 1
-		for j < len(f.Run) && f.Run[j].Kind.Class == class {
-			j++
-		}
-		c.pools[class].Submit(f.Run[i:j])
-		i = j
-	}
+	s.offer(h, f.Run)
 	for _, w := range f.Writes {
 		c.write(h, w)
 	}
@@ -241,6 +233,24 @@ func (s *shard) carry(h *handle) {
 		if h.shelf != nil {
 			_ = h.shelf.Close() // the disk keeps what it knows
 		}
+	}
+}
+
+// offer hands entries to the pools of their classes, in runs of one class; suspects wait for their turn first.
+func (s *shard) offer(h *handle, es []*task.Entry) {
+	for i := 0; i < len(es); {
+		if es[i].Suspicion() != task.NoSuspect {
+			s.c.suspects.add(h, es[i])
+			i++
+			continue
+		}
+		class := es[i].Kind.Class
+		j := i + 1
+		for j < len(es) && es[j].Kind.Class == class && es[j].Suspicion() == task.NoSuspect {
+			j++
+		}
+		s.c.pools[class].Submit(es[i:j])
+		i = j
 	}
 }
 

@@ -107,7 +107,7 @@ func split(seg *task.Segment) (out []*dedupe.Entry) {
 		part := &dedupe.Segment{Epoch: seg.Epoch, Receipts: receipts[:n:n]}
 		out = append(out, &dedupe.Entry{Segment: part})
 		if receipts = receipts[n:]; len(receipts) == 0 {
-			part.Frontiers, part.Marks = seg.Frontiers, seg.Marks
+			part.Frontiers, part.Marks, part.Release = seg.Frontiers, seg.Marks, seg.Release
 			return out
 		}
 	}
@@ -119,7 +119,13 @@ func split(seg *task.Segment) (out []*dedupe.Entry) {
 func (c *Consumer) segment(h *handle, seg *task.Segment) {
 	entries := split(seg)
 	last := len(entries) - 1
+	if seg.Bare {
+		c.releases.Add(1)
+	}
 	answer := func(err error) {
+		if seg.Bare {
+			c.releases.Add(-1)
+		}
 		h.shard.post(h, func(m *task.Machine, now int64) {
 			if err := m.SegmentAcked(seg, entries, err, now); err != nil {
 				c.log.Error("the receipt store failed; the task stays paused", zap.String("task", h.name()), zap.Error(err))
@@ -170,12 +176,23 @@ func (c *Consumer) logEntries(h *handle, entries []*dedupe.Entry, done func(erro
 
 // late produces outcomes of a task that is no longer held: true whoever owns it, so nobody runs those jobs again.
 func (c *Consumer) late(h *handle, seg *task.Segment) {
+	bare := len(seg.Receipts) == 0 // of a task that never ran here there is the release alone
 	for _, e := range split(seg) {
 		r := &kgo.Record{Topic: h.topic.receipts, Partition: h.key.partition, Value: dedupe.AppendSegment(nil, e.Segment)}
+		if bare {
+			c.releases.Add(1)
+		}
 		c.writer.Produce(c.writing, r, func(r *kgo.Record, err error) {
-			if err != nil {
-				c.complain("late receipts", r.Topic, err, zap.Int32("partition", r.Partition))
+			if bare {
+				c.releases.Add(-1)
 			}
+			if err == nil {
+				return
+			}
+			if !bare && c.draining.Load() {
+				c.refused.Store(&err)
+			}
+			c.complain("late receipts", r.Topic, err, zap.Int32("partition", r.Partition))
 		})
 	}
 }

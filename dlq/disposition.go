@@ -16,10 +16,11 @@ const (
 	Conflict                              // its identity was used before with another payload
 	TooLarge                              // its next copy was too large for the topic
 	OutcomeUnknown                        // an attempt of it began, and nobody knows how it ended
+	Poison                                // it was running in two processes that died
 	dispositionEnd
 )
 
-var dispositionText = [dispositionEnd]string{"none", "explicit", "exhausted", "too_old", "undecodable", "unknown", "malformed", "conflict", "too_large", "outcome_unknown"}
+var dispositionText = [dispositionEnd]string{"none", "explicit", "exhausted", "too_old", "undecodable", "unknown", "malformed", "conflict", "too_large", "outcome_unknown", "poison"}
 
 // String is the disposition's wire text, such as "too_old"; "none" is the zero value's.
 func (d Disposition) String() string {

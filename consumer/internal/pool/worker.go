@@ -108,11 +108,9 @@ func (w *worker) next() (processor.Attempt, bool) {
 		if ctx, ok := w.p.gate(e, now); ok {
 			return processor.Attempt{Context: ctx, Processor: e.Kind.Processor, Message: e.Message(), Now: now}, true
 		}
-		w.end(cancelled, false)
+		w.end(task.NotBegun, false)
 	}
 }
-
-var cancelled = job.Outcome{Verdict: job.VerdictCancelled, Code: job.CodeCancelled, Text: "the instance let the job go before it started"}
 
 // finish notes how the attempt under way ended.
 func (w *worker) finish(o job.Outcome) { w.end(o, true) }
@@ -236,7 +234,7 @@ func (w *worker) runBatch() {
 			w.outs = append(w.outs, job.Outcome{})
 			e.Outcome = job.Outcome{}
 		} else {
-			e.Outcome, e.Began = cancelled, 0
+			e.Cancel()
 		}
 	}
 	if len(w.msgs) > 0 {

@@ -81,11 +81,14 @@ func (m *Machine) admit(e *Entry, s *source, r *Record) {
 	}
 	if s.tier >= 0 && e.env.Fault == "" && e.unread == "" {
 		due := dueAt(&e.env, r.Time, s.delay)
+		e.inherited = m.inherited(e, due)
 		if e.ready = due; due > m.now {
 			e.state = waitingDue
 			s.wait.push(due, m.horizon(), e)
 			return
 		}
+	} else {
+		e.inherited = m.inherited(e, 0)
 	}
 	m.enqueue(e)
 }

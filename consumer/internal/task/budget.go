@@ -18,6 +18,9 @@ type Limits struct {
 // DefaultLimits suit one task of a few dozen: 256 MiB are some 16 of them full.
 var DefaultLimits = Limits{Records: 10_000, Tier: 12_000, Bytes: 16 << 20, Ahead: 200_000, Reruns: 10_000}
 
+// Intake is how many records of one partition may be unfinished in memory: Grace lets Records be passed up to twice.
+func (l Limits) Intake() int64 { return int64(max(2*l.Records, l.Tier)) }
+
 // budget is how many bytes each partition may hold. A quarter of the task's bytes is the job topic's and a quarter is dealt
 // out evenly among the tiers, and no other partition can take that: slow fresh jobs do not keep retries from being read, nor
 // do retries hold up the fresh ones. The other half is for whichever partition needs it, since mostly one does; but not for

@@ -17,7 +17,7 @@ import (
 // before stands between it and its start, whenever that comes. The questions of decide are asked here, ahead of time; the
 // answers to those that are left out there (is it known, is it too far) cannot turn against a job while it is with a pool.
 func (m *Machine) follow(e *Entry) {
-	if m.cfg.Chain <= 1 || e.next == nil || e.Kind.batches() {
+	if m.cfg.Chain <= 1 || e.next == nil || e.Kind.batches() || e.suspicion != NoSuspect {
 		return
 	}
 	m.links.begin(e)
@@ -31,7 +31,7 @@ func (m *Machine) follow(e *Entry) {
 
 func (m *Machine) mayFollow(e *Entry) bool {
 	env := &e.env
-	return e.state == inLane && !e.Kind.Policy.Guarantee.Marked() && e.unread == "" && env.Fault == "" && env.Expires.IsZero() && (env.At.IsZero() || e.src.tier >= 0 && nanos(env.At) <= m.now) &&
+	return e.state == inLane && !e.inherited && !e.Kind.Policy.Guarantee.Marked() && e.unread == "" && env.Fault == "" && env.Expires.IsZero() && (env.At.IsZero() || e.src.tier >= 0 && nanos(env.At) <= m.now) &&
 		env.Version <= e.Kind.Version && !m.tooFar(e) && !m.isLeaving(e) && m.plain(e) && m.links.add(e)
 }
 
@@ -39,7 +39,7 @@ func (m *Machine) mayFollow(e *Entry) bool {
 // is awaited of its job.
 func (m *Machine) plain(e *Entry) bool {
 	r := m.view(e.env.Identity)
-	if r.State != dedupe.StateNone && (e.src.tier < 0 || r.Stale(e.env.Generation, e.env.Hop)) {
+	if r.State != dedupe.StateNone && (e.src.tier < 0 || r.State == dedupe.Started || r.Stale(e.env.Generation, e.env.Hop)) {
 		return false
 	}
 	e.env.Restore(r.Result)
@@ -92,6 +92,14 @@ func (e *Entry) Next() *Entry { return e.next }
 func (e *Entry) Return() {
 	e.returned, e.Outcome = true, job.Outcome{Verdict: job.VerdictCancelled, Code: job.CodeCancelled}
 }
+
+// Cancel sets the outcome of an entry that was offered and will not run: its task was let go, or looks at it again.
+func (e *Entry) Cancel() {
+	e.Outcome, e.Began = NotBegun, 0
+}
+
+// NotBegun is the outcome of an attempt that was let go before it began.
+var NotBegun = job.Outcome{Verdict: job.VerdictCancelled, Code: job.CodeCancelled, Text: "the instance let the job go before it started"}
 
 // takeBack puts an entry that has not begun where it was before it was offered.
 func (m *Machine) takeBack(e *Entry) {

@@ -107,7 +107,7 @@ func (m *Machine) begun(e *Entry, r dedupe.Receipt) bool {
 		filed := r.State == dedupe.Dead && r.Gen < e.env.Generation && r.Code == job.CodeUnreconciled // and redriven
 		e.env.Unsure = started || filed || e.env.LastCode == job.CodeUnreconciled
 	}
-	return false
+	return m.suspected(e, &r, started)
 }
 
 func (m *Machine) offer(e *Entry) {

@@ -49,13 +49,15 @@ func TestDrainOfAnIdleTask(t *testing.T) {
 	r := newRig(t)
 	r.p.m.Revoke(r.now)
 	r.p.carry()
+	r.said("segment of epoch 0: main=0 retry.10s=0 retry.2m=0 released", "!drained")
+	r.p.settleDown()
 	r.said("drained", "!segment")
 	r.p.crash()
 	r.p = r.runs("b")
 	r.lines = nil
 	r.p.m.Revoke(r.now)
 	r.p.carry()
-	r.said("segment of epoch 2: main=0", "!drained")
+	r.said("segment of epoch 3: main=0 retry.10s=0 retry.2m=0 released", "!drained")
 	r.p.settleDown()
 	r.said("drained", "commit main=0")
 }

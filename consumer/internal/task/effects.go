@@ -50,6 +50,8 @@ type Segment struct {
 	Receipts  []dedupe.Receipt
 	Marks     []dedupe.Receipt // that attempts begin; they stand with the frontiers
 	Frontiers []dedupe.Frontier
+	Release   dedupe.Release // the last word of this ownership; it stands with the frontiers
+	Bare      bool           // it says nothing else
 
 	keeps   []*Keep
 	limit   uint64 // everything settled up to here is in

@@ -47,20 +47,23 @@ type Entry struct {
 
 	returned bool // set by the pool beside, or instead of, the outcome
 
-	m      *Machine
-	src    *source
-	next   *Entry // in the lane
-	lane   uint64
-	index  uint64 // in the window of src
-	size   int
-	ready  int64 // when it was appended, or due
-	chain  int   // entries offered with this one, to run behind it
-	state  state
-	behind bool   // offered in a chain, and the one before is not settled
-	write  *Write // while writing
-	turn   uint32 // of the machine, when it was offered
-	left   bool   // its lane, when it was first to be written
-	unread string // why the batch that the entry stands for was not opened
+	m         *Machine
+	src       *source
+	next      *Entry // in the lane
+	lane      uint64
+	index     uint64 // in the window of src
+	size      int
+	ready     int64 // when it was appended, or due
+	chain     int   // entries offered with this one, to run behind it
+	state     state
+	behind    bool   // offered in a chain, and the one before is not settled
+	write     *Write // while writing
+	turn      uint32 // of the machine, when it was offered
+	suspicion Suspicion
+	judged    bool   // suspicion is known
+	inherited bool   // see Machine.inherited
+	left      bool   // its lane, when it was first to be written
+	unread    string // why the batch that the entry stands for was not opened
 }
 
 // Message is the job as handed to a handler.
@@ -79,10 +82,10 @@ func (e *Entry) Machine() *Machine { return e.m }
 func (e *Entry) Retried() bool { return e.src.tier >= 0 }
 
 // recorded reports whether the success of the entry leaves a receipt. Under AtLeastOnce a first success does not, unless it
-// has a result to keep: that of a copy, or of a job that kept progress, does, since the log has a receipt of the job that
-// says it is not done.
+// has a result to keep: that of a copy, of a job that kept progress, or of a suspect does, since the log has a receipt of the
+// job that says it is not done.
 func (e *Entry) recorded() bool {
-	return e.src.tier >= 0 || e.Kind.Policy.Guarantee != job.AtLeastOnce || e.env.Progress() != nil || e.env.Result != nil
+	return e.src.tier >= 0 || e.suspicion != NoSuspect || e.Kind.Policy.Guarantee != job.AtLeastOnce || e.env.Progress() != nil || e.env.Result != nil
 }
 
 // overhead is what an entry costs in memory beside its key, value and headers.

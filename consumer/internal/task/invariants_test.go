@@ -58,7 +58,7 @@ func (p *proc) checkRun(e *Entry) {
 
 // repeats reports whether a success of the entry leaves no receipt.
 func repeats(e *Entry) bool {
-	return e.env.Topic == "main" && e.Kind != nil && e.Kind.Policy.Guarantee == job.AtLeastOnce && e.env.Progress() == nil
+	return e.env.Topic == "main" && e.Kind != nil && e.Kind.Policy.Guarantee == job.AtLeastOnce && e.env.Progress() == nil && e.Suspicion() == NoSuspect
 }
 
 // checkRepeat: what leaves no receipt runs once in a process all the same, and not far past the frontier that the log holds.

@@ -58,23 +58,26 @@ var phaseText = [...]string{"new", "owning", "restoring", "proving", "running", 
 type Machine struct {
 	Out Effects
 
-	cfg     Config
-	phase   phase
-	epoch   int64
-	holds   uint16            // bits of the reasons set by Hold
-	texts   map[Reason]string // of those
-	reown   bool              // the next start keeps what memory holds
-	proofs  int               // asked for and not yet answered
-	asked   int               // in a row for places that were not known
-	askAt   int64             // when they are asked for again
-	rewound bool              // a source begins below what this epoch has claimed of it: own again
-	refusal string            // what was said of the last write refused
-	claimed int64             // when frontiers were last made durable
-	now     int64
-	main    *source
-	sources []*source // main first
-	byTopic map[string]*source
-	carried map[dedupe.TopicID]int64 // frontiers of the log for partitions not read here
+	cfg      Config
+	phase    phase
+	epoch    int64
+	holds    uint16            // bits of the reasons set by Hold
+	texts    map[Reason]string // of those
+	reown    bool              // the next start keeps what memory holds
+	proofs   int               // asked for and not yet answered
+	asked    int               // in a row for places that were not known
+	askAt    int64             // when they are asked for again
+	before   heritage          // what the owner before left
+	doubtful int               // held entries that may have been running when it died
+	released bool              // the log says that the task is let go
+	rewound  bool              // a source begins below what this epoch has claimed of it: own again
+	refusal  string            // what was said of the last write refused
+	claimed  int64             // when frontiers were last made durable
+	now      int64
+	main     *source
+	sources  []*source // main first
+	byTopic  map[string]*source
+	carried  map[dedupe.TopicID]int64 // frontiers of the log for partitions not read here
 
 	lanes    map[uint64]*Entry       // tail of each lane; its head, and what is chained to it, are past inLane
 	leaving  map[job.Identity]*Entry // out of their lanes, waiting for the ack of what replaces them
@@ -226,6 +229,7 @@ func (m *Machine) Revoke(now int64) {
 		m.flush()
 		m.drained()
 	default: // nothing of this ownership counts yet; what memory holds after a re-own is written by Abandon
+		m.passOn()
 		m.Abandon(now)
 		m.Out.Drained = true
 	}
@@ -263,8 +267,8 @@ func (m *Machine) late() {
 	m.Out.Late.Receipts = append(m.Out.Late.Receipts, receipts...)
 }
 
-// drained sets Out.Drained once nothing is left to wait for. What is settled without a receipt moves a frontier all the
-// same, so the last word is flush's.
+// drained sets Out.Drained once nothing is left to wait for and the log says that the task is let go. What is settled
+// without a receipt moves a frontier all the same, so the last word is flush's.
 func (m *Machine) drained() {
 	if m.phase != draining || m.offered > 0 || m.writing > 0 || m.segment != nil || m.gapped {
 		return

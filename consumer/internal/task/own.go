@@ -42,6 +42,7 @@ func (m *Machine) Owned(offset int64, now int64) {
 // Entries folds what was read of the log, in order: for the restore, or for a gap before a segment.
 func (m *Machine) Entries(entries []*dedupe.Entry) error {
 	for _, e := range entries {
+		m.inherit(e)
 		if err := m.cfg.Store.Apply(e); err != nil {
 			return err
 		}
@@ -211,6 +212,7 @@ func (m *Machine) startAt(s *source, st *Start) {
 	if claimed, ok := m.claims()[s.id]; ok && at < claimed {
 		m.rewound, s.below = true, true
 	}
+	m.doubt(s, max(at, logged), st.LogEnd)
 	delete(m.carried, s.id)
 	s.ready, s.next, s.from, m.dirty = true, at, at, true
 	m.Out.Start = append(m.Out.Start, Offset{s.topic, at})

@@ -85,13 +85,17 @@ func (p *proc) sendSegment(s *Segment, late bool) {
 		x.parts = append(x.parts, &dedupe.Entry{Segment: &dedupe.Segment{Epoch: s.Epoch, Receipts: rest[:w.part]}})
 		rest = rest[w.part:]
 	}
-	x.parts = append(x.parts, &dedupe.Entry{Segment: &dedupe.Segment{Epoch: s.Epoch, Receipts: rest, Frontiers: s.Frontiers, Marks: s.Marks}})
+	x.parts = append(x.parts, &dedupe.Entry{Segment: &dedupe.Segment{Epoch: s.Epoch, Receipts: rest, Frontiers: s.Frontiers, Marks: s.Marks, Release: s.Release}})
 	p.logq = append(p.logq, x)
 	what := "segment"
 	if late {
 		what = "late segment"
 	}
-	w.trace("%s: %s of epoch %d:%s%s", p.name, what, s.Epoch, p.receipts(s.Receipts), p.frontiers(s.Frontiers))
+	release := ""
+	if s.Release != dedupe.Held {
+		release = " " + s.Release.String()
+	}
+	w.trace("%s: %s of epoch %d:%s%s%s", p.name, what, s.Epoch, p.receipts(s.Receipts), p.frontiers(s.Frontiers), release)
 	p.checkSegment(s)
 }
 

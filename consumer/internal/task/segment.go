@@ -57,12 +57,14 @@ func (m *Machine) flush() {
 		seg.sources = append(seg.sources, sourceFrontier{s, at})
 		seg.Frontiers = append(seg.Frontiers, dedupe.Frontier{Topic: s.id, Offset: at})
 	}
-	if !moved && len(m.pending.list)+len(m.keeps) == 0 {
+	seg.Release = m.lastWord()
+	if !moved && len(m.pending.list)+len(m.keeps) == 0 && seg.Release == dedupe.Held {
 		return
 	}
 	for id, at := range m.carried { // a newer epoch's frontiers replace an older's: none may be left out
 		seg.Frontiers = append(seg.Frontiers, dedupe.Frontier{Topic: id, Offset: at})
 	}
+	seg.Bare = !moved && len(m.pending.list)+len(m.keeps) == 0
 	m.dirty = false
 	seg.Receipts, m.usual = m.pending.list, len(m.pending.list)
 	seg.keeps, m.keeps = m.keeps, nil
@@ -156,6 +158,7 @@ func (m *Machine) durable() {
 	m.kept(seg)
 	m.claimed = m.now
 	m.inFlight.reset()
+	m.released = m.released || seg.Release != dedupe.Held
 	for _, f := range seg.sources {
 		if f.offset == f.src.durable {
 			continue

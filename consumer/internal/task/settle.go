@@ -133,7 +133,7 @@ func (m *Machine) hop(e *Entry, tier int, stamp job.Stamp, code job.Code) {
 // the job it conflicts with is another.
 func (m *Machine) file(e *Entry, d dlq.Disposition, code job.Code, text string) {
 	burnt := e.env.Attempt - 1
-	if d == dlq.Explicit || d == dlq.Exhausted || d == dlq.TooOld || d == dlq.Undecodable || d == dlq.OutcomeUnknown {
+	if d == dlq.Explicit || d == dlq.Exhausted || d == dlq.TooOld || d == dlq.Undecodable || d == dlq.OutcomeUnknown || d == dlq.Poison {
 		burnt = e.env.Attempt
 	}
 	m.fileBurnt(e, d, code, text, burnt)
@@ -298,6 +298,9 @@ func (m *Machine) settle(e *Entry, end End) {
 	s.held--
 	s.bytes -= e.size
 	m.stats.settled(e.size, end)
+	if e.inherited {
+		m.doubtful--
+	}
 	m.cfg.Tally.settled(e, end)
 	if !e.left {
 		m.leave(e)

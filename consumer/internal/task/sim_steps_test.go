@@ -148,7 +148,7 @@ func (s *sim) procSteps(p *proc, add func(int, string, func())) {
 
 func (s *sim) memberSteps(p *proc, add func(int, string, func())) {
 	if s.fault("crash") {
-		add(1, "crash", func() { s.left["crash"]--; p.crash() })
+		add(1, "crash", func() { s.left["crash"]--; s.die(p) })
 	}
 	if s.fault("fuse") && s.fuse == 0 {
 		add(2, "light a fuse", func() { s.left["fuse"]--; s.fuse = 1 + s.pick(20) })
@@ -157,6 +157,9 @@ func (s *sim) memberSteps(p *proc, add func(int, string, func())) {
 		add(1, "lease ends", func() { s.left["lease"]--; p.lease = false; p.m.Hold(Lease, true, s.now); p.carry() })
 	} else if !p.lease && s.member == p {
 		add(15, "lease comes back", func() { p.lease = true; p.m.Hold(Lease, false, s.now); p.carry() })
+	}
+	if s.fault("killer") && s.member == p && len(s.started(p.pool)) > 0 {
+		add(4, "killer", func() { s.die(p) })
 	}
 	if s.member != p || p.drained {
 		if s.member != p && !p.m.Gone() {
@@ -291,6 +294,9 @@ const (
 	called
 )
 
+// marked reports whether the entry must not run before a mark is durable.
+func marked(e *Entry) bool { return e.Kind.Policy.Guarantee.Marked() || e.Suspicion() != NoSuspect }
+
 // startOne has a marked attempt begin: its handler runs once the mark is durable, if it was not cancelled before. No run of
 // an at-most-once kind begins twice, whoever owns the task.
 func (s *sim) startOne(p *proc, e *Entry) {
@@ -299,13 +305,13 @@ func (s *sim) startOne(p *proc, e *Entry) {
 	}
 	s.starting[e] = marking
 	x := run{e.env.Identity, e.env.Generation, e.env.Hop}
-	p.m.Keep(&Keep{Receipt: StartMark(e.Message()), Mark: true, Answer: func(durable bool) {
+	p.m.Keep(&Keep{Receipt: SuspectMark(e), Mark: true, Answer: func(durable bool) {
 		if !durable || s.starting[e] != marking {
 			return
 		}
 		s.starting[e] = called
-		s.count["start"]++
-		if s.begun[x]++; s.begun[x] > 1 {
+		s.count["start"+[]string{"", " suspect", " alone"}[e.Suspicion()]]++
+		if s.begun[x]++; s.begun[x] > 1 && e.Kind.Policy.Guarantee == job.AtMostOnce {
 			s.fail("run %v of an at-most-once kind began twice", x)
 		}
 	}}, s.now)
@@ -315,7 +321,7 @@ func (s *sim) startOne(p *proc, e *Entry) {
 // started are those whose handler has been called.
 func (s *sim) started(es []*Entry) (out []*Entry) {
 	for _, e := range es {
-		if !e.Kind.Policy.Guarantee.Marked() || s.starting[e] == called {
+		if !marked(e) || s.starting[e] == called {
 			out = append(out, e)
 		}
 	}
@@ -326,7 +332,7 @@ func (s *sim) started(es []*Entry) (out []*Entry) {
 // so too, but its word can come after another has settled the job's next hop.
 func (s *sim) keepSome(p *proc) {
 	e := p.pool[s.pick(len(p.pool))]
-	if e.Kind.Policy.Guarantee.Marked() && s.starting[e] != called {
+	if marked(e) && s.starting[e] != called {
 		s.startOne(p, e)
 		return
 	}

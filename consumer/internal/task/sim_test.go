@@ -30,6 +30,7 @@ type sim struct {
 
 	starting map[*Entry]start // marked attempts
 	begun    map[run]int      // whose handlers were called
+	deaths   map[run]int      // of owners in force, while the handler was running
 }
 
 func (s *sim) pick(n int) int {
@@ -54,7 +55,7 @@ type step struct {
 
 // simulate runs one history: a random part with faults, then peace until everything is final, then a drain.
 func simulate(choose func(int) int, steps int, trace func(string, ...any)) (s *sim) {
-	s = &sim{world: newWorld(), choose: choose, count: map[string]int{}, starting: map[*Entry]start{}, begun: map[run]int{}}
+	s = &sim{world: newWorld(), choose: choose, count: map[string]int{}, starting: map[*Entry]start{}, begun: map[run]int{}, deaths: map[run]int{}}
 	s.trace = trace
 	s.part = 1 + s.pick(3)
 	s.chain = s.pick(2) * (1 + s.pick(4))
@@ -64,7 +65,7 @@ func simulate(choose func(int) int, steps int, trace func(string, ...any)) (s *s
 	if s.one(3) {
 		s.limits = Limits{Records: 3, Bytes: 1 << 20, Tier: 3, Ahead: 4, Reruns: 3}
 	}
-	s.left = map[string]int{"crash": 2, "zombie": 2, "dup": 2, "lose": 1, "rewind": 1, "redrive": 3, "abandon": 1, "revoke": 2, "lease": 2, "tier late": 1, "fuse": 2}
+	s.left = map[string]int{"crash": 2, "zombie": 2, "killer": s.pick(3), "dup": 2, "lose": 1, "rewind": 1, "redrive": 3, "abandon": 1, "revoke": 2, "lease": 2, "tier late": 1, "fuse": 2}
 	for i := 0; i < steps && !s.ended && s.violation == ""; i++ {
 		s.step()
 	}
@@ -120,6 +121,7 @@ func (s *sim) take(x step) {
 			p.carry()
 		}
 		s.check()
+		s.checkDeaths()
 	}
 }
 
@@ -169,7 +171,7 @@ func TestSimulation(t *testing.T) {
 	}
 	for _, must := range []string{"produce", "rewind", "lose offsets", "redrive", "orphan lands", "crash", "zombie", "zombie notices", "revoke", "drain takes too long",
 		"lease ends", "tier comes later", "log refused", "log ack lost", "input write refused", "input write ack lost", "commit", "input progress", "emit", "start", "crash between two effects",
-		"double enqueue", "conflict", "double redrive", "late ack", "orphan lands beside a running owner"} {
+		"double enqueue", "conflict", "double redrive", "late ack", "orphan lands beside a running owner", "start suspect", "start alone", "poison"} {
 		if count[must] == 0 {
 			t.Errorf("no history had the step %q", must)
 		}

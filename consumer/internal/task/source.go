@@ -82,19 +82,21 @@ type source struct {
 	tier   int    // -1 for the job topic, else its place among the machine's sources
 	delay  time.Duration
 
-	ready   bool  // next is known and fetching was started there
-	astray  bool  // the broker says that next is outside the log: to be looked up again
-	below   bool  // of what this epoch has claimed: not to be committed before the task is owned again
-	next    int64 // offset after the last record read
-	durable int64 // frontier of the last acked segment, -1 before the first
-	from    int64 // where this ownership began to read
-	lost    int64 // records below the log start that were never read
-	win     window
-	held    int   // entries not settled
-	full    int64 // since when as many are held as may be; 0: they are not
-	bytes   int
-	pauses  pauses
-	wait    waiting
+	ready    bool  // next is known and fetching was started there
+	astray   bool  // the broker says that next is outside the log: to be looked up again
+	below    bool  // of what this epoch has claimed: not to be committed before the task is owned again
+	next     int64 // offset after the last record read
+	durable  int64 // frontier of the last acked segment, -1 before the first
+	from     int64 // where this ownership began to read
+	lost     int64 // records below the log start that were never read
+	win      window
+	held     int   // entries not settled
+	doubts   int64 // how many more records may have been running when the owner before died
+	doubtful int64 // below which offset
+	full     int64 // since when as many are held as may be; 0: they are not
+	bytes    int
+	pauses   pauses
+	wait     waiting
 }
 
 // frontier is the offset below which everything is settled in a segment up to limit.

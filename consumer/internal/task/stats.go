@@ -80,6 +80,7 @@ type Status struct {
 	Receipts  int            `json:"receipts"`
 	Offered   int            `json:"offered"`
 	Writes    int            `json:"writes"`
+	Suspects  int            `json:"suspects"` // held jobs that may have been running when the owner before died
 	Stats     Stats          `json:"stats"`
 	Sources   []SourceStatus `json:"sources"`
 }
@@ -87,7 +88,7 @@ type Status struct {
 // Status describes the machine as it is now.
 func (m *Machine) Status() Status {
 	st := Status{Topic: m.cfg.Topic, Partition: m.cfg.Partition, Phase: phaseText[m.phase], Epoch: m.epoch, Receipts: m.cfg.Store.Len(),
-		Offered: m.offered, Writes: m.writing, Stats: m.stats}
+		Offered: m.offered, Writes: m.writing, Suspects: m.doubtful, Stats: m.stats}
 	for _, s := range m.sources {
 		st.Sources = append(st.Sources, SourceStatus{Topic: s.topic, Next: s.next, Frontier: s.durable, Held: s.held,
 			Waiting: s.wait.len(), Pauses: s.pauses.list()})

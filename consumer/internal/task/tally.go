@@ -84,7 +84,7 @@ type Tally struct {
 // KindTally counts what became of the records of one kind, and how its attempts went.
 type KindTally struct {
 	Ends     [endCount]int64
-	Letters  [dlq.OutcomeUnknown + 1]int64                          // by disposition
+	Letters  [dlq.Poison + 1]int64                                  // by disposition
 	Attempts [job.VerdictCancelled + 1][job.CodeScheduled + 1]int64 // by verdict and code
 	Took     [job.VerdictCancelled + 1]Histogram                    // attempts, by verdict
 	Delay    [2]Histogram                                           // from append, or due, to start: of the job topics, of tiers

@@ -242,13 +242,16 @@ type fact struct {
 	state    dedupe.State
 	gen, hop uint32
 	digest   uint64
+	suspect  bool // started by an owner that found it started
 }
 
-func factOf(r *dedupe.Receipt) fact { return fact{r.State, r.Gen, r.Hop, r.Digest} }
+func factOf(r *dedupe.Receipt) fact {
+	return fact{r.State, r.Gen, r.Hop, r.Digest, r.State == dedupe.Started && r.Code == job.CodeSuspect}
+}
 
 func (a fact) final() bool { return a.state >= dedupe.Expired }
 
-// join: the maximum of (done, generation, final: dead above discarded and expired, next hop, started above step above retrying).
+// join: the maximum of (done, generation, final: dead above discarded and expired, next hop, started by an owner that found it so above started above step above retrying).
 func (a fact) join(b fact) fact {
 	flag := func(b bool) int {
 		if b {
@@ -265,7 +268,9 @@ func (a fact) join(b fact) fact {
 		}
 		return 0
 	}
-	running := func(f fact) int { return flag(f.state == dedupe.Step) + 2*flag(f.state == dedupe.Started) }
+	running := func(f fact) int {
+		return flag(f.state == dedupe.Step) + 2*flag(f.state == dedupe.Started) + flag(f.suspect)
+	}
 	c := cmp.Or(flag(b.state != 0)-flag(a.state != 0), flag(b.state == dedupe.Done)-flag(a.state == dedupe.Done), cmp.Compare(b.gen, a.gen),
 		end(b)-end(a), cmp.Compare(b.hop, a.hop), running(b)-running(a))
 	if c > 0 {

@@ -1,0 +1,46 @@
+package task
+
+import "github.com/waybill-dev/waybill/dedupe"
+
+// heritage is what the owner before left behind.
+type heritage struct {
+	release dedupe.Release // Held: its process may have died with attempts running
+	intake  int64          // how many records of each partition it may have taken in that have no outcome
+	at      int64          // when the task was taken over
+}
+
+// inherit looks at the owner before, when this ownership's own record is about to be folded. An ownership that goes on
+// under a new epoch knows what it did itself.
+func (m *Machine) inherit(e *dedupe.Entry) {
+	if e.Owner == nil || e.Offset != m.epoch || m.reown {
+		return
+	}
+	pos := m.cfg.Store.Position()
+	m.before = heritage{release: pos.Release, intake: pos.Owner.Intake, at: m.now}
+	if pos.Epoch < 0 { // nobody
+		m.before.release = dedupe.Released
+	}
+	if m.before.intake <= 0 {
+		m.before.intake = m.cfg.Limits.Intake()
+	}
+}
+
+// lastWord is how a drain ends for the next owner to know: nothing runs any more, and what is settled is in the segment
+// that says so. Held while that is not so, and when it was said already.
+func (m *Machine) lastWord() dedupe.Release {
+	if m.phase != draining || m.offered > 0 || m.writing > 0 || m.released {
+		return dedupe.Held
+	}
+	if m.leftSuspects() {
+		return dedupe.LeftSuspects
+	}
+	return dedupe.Released
+}
+
+// passOn lets a task go that never ran here: what the owner before said of itself holds. Before the log is read nobody
+// knows what that was.
+func (m *Machine) passOn() {
+	if m.phase == proving && !m.reown && m.before.release != dedupe.Held && m.cfg.Store.Position().Epoch == m.epoch {
+		m.Out.Late = &Segment{Epoch: m.epoch, Release: m.before.release}
+	}
+}
