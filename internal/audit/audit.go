@@ -11,9 +11,9 @@ import (
 
 // The things that are audited, as they stand in Entry.What.
 const (
-	Redrive = "dlq.redrive"   // letters were put back on a retry tier
-	Discard = "job.discard"   // a job ended without a letter
-	Rewind  = "offset.rewind" // an offset that the group did not commit was obeyed
+	Redrive = "dlq.redrive"    // letters were put back on a retry tier
+	Discard = "job.discard"    // a job ended without a letter
+	Rewind  = "offset.rewind"  // an offset that the group did not commit was obeyed
 	Forget  = "receipt.forget" // an operator withdrew what the receipt log said of a job
 	// Recreated: a topic of the engine was deleted and made anew, and is taken up again without what was in it.
 	Recreated = "topic.recreated"
