@@ -211,6 +211,9 @@ func (s *shard) carry(h *handle) {
 	for _, w := range f.Writes {
 		c.write(h, w)
 	}
+	for _, e := range f.Cleared {
+		c.suspects.leave(e)
+	}
 	for _, k := range f.Kept {
 		k.Done()
 	}

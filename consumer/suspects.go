@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/consumer/internal/task"
+	"github.com/waybill-dev/waybill/job"
 )
 
 // The suspects of a process (task.Suspicion) run at most suspectPlaces at a time, whatever their task; one that is to run
-// alone takes all places. An attempt gives back its place when it ends, or after placeMost: a job that takes that long, as
+// alone takes all places. An attempt gives back its place when it ends, one that ran alone when that is durable, or after placeMost: a job that takes that long, as
 // some are meant to, must not keep all others from being looked at. Its mark stands all the same.
 const (
 	suspectPlaces = 16
@@ -104,10 +105,11 @@ func (s *suspects) back(x suspect) {
 	s.c.deliver([]*task.Entry{x.e})
 }
 
-// done is told of each outcome before its task is.
+// done is told of each outcome before its task is. One that ran alone keeps its places until its task says that the log
+// knows how it ended (task.Effects.Cleared).
 func (s *suspects) done(es []*task.Entry) {
 	for _, e := range es {
-		if e.Suspicion() != task.NoSuspect {
+		if e.Suspicion() == task.Suspect || e.Suspicion() == task.Alone && e.Outcome.Verdict == job.VerdictCancelled {
 			s.leave(e)
 		}
 	}

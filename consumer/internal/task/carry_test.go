@@ -59,6 +59,7 @@ func (p *proc) records(f *Effects) {
 	if f.Late != nil && !p.boundary() {
 		p.sendSegment(f.Late, true)
 	}
+	p.cleared += len(f.Cleared)
 	for _, k := range f.Kept {
 		if p.boundary() {
 			return

@@ -84,6 +84,7 @@ type Effects struct {
 	Writes  []*Write // produce, answer with Written
 	Segment *Segment // produce to the log, answer with SegmentAcked
 	Late    *Segment // outcomes of a task that is gone: produce, no answer
+	Cleared []*Entry // suspects that ran alone and are done with: the next may begin
 	Kept    []*Keep  // give each its Answer
 	Commit  []Offset // commit as the group's offsets
 	Pause   []string // topics whose partition is to be paused
@@ -99,6 +100,7 @@ func (f *Effects) Reset() {
 	clear(f.Run)
 	clear(f.Writes)
 	clear(f.Kept)
-	*f = Effects{Start: f.Start[:0], Run: f.Run[:0], Writes: f.Writes[:0], Kept: f.Kept[:0], Commit: f.Commit[:0],
+	clear(f.Cleared)
+	*f = Effects{Start: f.Start[:0], Run: f.Run[:0], Writes: f.Writes[:0], Kept: f.Kept[:0], Cleared: f.Cleared[:0], Commit: f.Commit[:0],
 		Pause: f.Pause[:0], Resume: f.Resume[:0], Notes: f.Notes[:0], Rewound: f.Rewound[:0]}
 }

@@ -2,6 +2,7 @@ package task
 
 import (
 	"encoding/hex"
+	"math"
 	"time"
 
 	"github.com/waybill-dev/waybill/dedupe"
@@ -68,6 +69,7 @@ type Machine struct {
 	asked    int               // in a row for places that were not known
 	askAt    int64             // when they are asked for again
 	before   heritage          // what the owner before left
+	trials   []trial           // of suspects that ran alone, in the order of settling
 	doubtful int               // held entries that may have been running when it died
 	released bool              // the log says that the task is let go
 	rewound  bool              // a source begins below what this epoch has claimed of it: own again
@@ -283,6 +285,7 @@ func (m *Machine) drained() {
 func (m *Machine) letGo() {
 	m.phase = gone
 	m.letKeepsGo()
+	m.tried(math.MaxUint64)
 	m.cfg.Tally.released(m.stats.Held)
 }
 

@@ -30,6 +30,7 @@ type proc struct {
 	asks    int
 	answers []answer
 	want    map[string]int64
+	cleared int // suspects that ran alone and are done with
 
 	// what the test knows of it
 	known  map[job.Identity]fact // settled in this process

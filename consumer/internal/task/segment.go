@@ -159,6 +159,7 @@ func (m *Machine) durable() {
 	m.claimed = m.now
 	m.inFlight.reset()
 	m.released = m.released || seg.Release != dedupe.Held
+	m.tried(seg.limit)
 	for _, f := range seg.sources {
 		if f.offset == f.src.durable {
 			continue

@@ -39,7 +39,9 @@ func (m *Machine) Outcomes(entries []*Entry, now int64) {
 func (m *Machine) outcome(e *Entry) {
 	o := &e.Outcome
 	if m.phase == gone { // only what is true whoever owns the task
-		e.state = held
+		if e.state = held; e.suspicion == Alone {
+			m.Out.Cleared = append(m.Out.Cleared, e)
+		}
 		if !e.returned && o.Verdict == job.VerdictDone && e.recorded() && e.env.Emitted == nil {
 			m.pending.add(m.receipt(e, dedupe.Done, 0, e.env.Attempt, job.CodeNone))
 		}
@@ -300,6 +302,9 @@ func (m *Machine) settle(e *Entry, end End) {
 	m.stats.settled(e.size, end)
 	if e.inherited {
 		m.doubtful--
+	}
+	if e.suspicion == Alone {
+		m.trials = append(m.trials, trial{e, m.seq})
 	}
 	m.cfg.Tally.settled(e, end)
 	if !e.left {

@@ -2,6 +2,7 @@ package task
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/waybill-dev/waybill/dedupe"
 	"github.com/waybill-dev/waybill/dlq"
@@ -90,6 +91,23 @@ func (m *Machine) suspected(e *Entry, r *dedupe.Receipt, started bool) (filed bo
 		e.suspicion = Suspect
 	}
 	return false
+}
+
+// A trial is a suspect that ran alone and ended. It is not over before the log says so: were the next one begun and took the
+// process down, the first would be found started a second time and be filed for it.
+type trial struct {
+	e   *Entry
+	seq uint64 // in the order of settling
+}
+
+// tried ends the trials of what was settled up to a place in that order.
+func (m *Machine) tried(limit uint64) {
+	n := 0
+	for n < len(m.trials) && m.trials[n].seq <= limit {
+		m.Out.Cleared = append(m.Out.Cleared, m.trials[n].e)
+		n++
+	}
+	m.trials = slices.Delete(m.trials, 0, n)
 }
 
 // leftSuspects reports whether what the owner before may have been running is not all settled.

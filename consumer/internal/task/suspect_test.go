@@ -84,6 +84,44 @@ func TestPoison(t *testing.T) {
 	r.suspicion("free/killer", NoSuspect)
 }
 
+// A suspect that ran alone makes room for the next when the log knows how it ended, or would be filed for what that one does;
+// or when it did not run, or its task is let go.
+func TestTrialEndsInTheLog(t *testing.T) {
+	alone := func(names ...string) *rig {
+		r := newRig(t)
+		for _, name := range names {
+			r.give(msg("free", name, ""))
+		}
+		r.dies()
+		for _, name := range names {
+			r.mark("free/" + name)
+		}
+		r.dies()
+		return r
+	}
+	r := alone("1", "2")
+	r.mark("free/1")
+	r.end("free/1", success)
+	equal(t, "cleared when it succeeded", r.p.cleared, 0)
+	r.p.tick(true)
+	equal(t, "cleared when that was sent", r.p.cleared, 0)
+	r.p.settleDown()
+	equal(t, "cleared when it was acked", r.p.cleared, 1)
+	r.mark("free/2")
+	r.end("free/2", failure)
+	r.p.tick(true)
+	equal(t, "cleared before the copy is acked", r.p.cleared, 1)
+	r.durable("free/2")
+	equal(t, "cleared after", r.p.cleared, 2)
+
+	r = alone("1")
+	r.mark("free/1")
+	r.end("free/1", success)
+	r.p.m.Abandon(r.now)
+	r.p.carry()
+	equal(t, "cleared when the task is let go", r.p.cleared, 1)
+}
+
 // Healthy takeovers suspect nothing, and a death suspects only what its owner may have been running.
 func TestWhoIsSuspected(t *testing.T) {
 	for name, c := range map[string]struct {
