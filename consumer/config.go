@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/waybill-dev/waybill/connect"
+	"github.com/waybill-dev/waybill/dedupe/disk"
 	"github.com/waybill-dev/waybill/internal/telemetry"
 	"github.com/waybill-dev/waybill/job"
 	"github.com/waybill-dev/waybill/processor"
@@ -148,6 +149,8 @@ type Config struct {
 	Metrics prometheus.Registerer `koanf:"-"`
 	// Logger defaults to none.
 	Logger *zap.Logger `koanf:"-"`
+
+	disk func(*disk.Config) // for tests; nil: none
 }
 
 // Load returns a Config with what a file (YAML, may be "") and the environment (WAYBILL_*) say under "consumer" and about

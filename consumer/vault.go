@@ -63,6 +63,9 @@ func (v *vault) open(ctx context.Context) error {
 		return fmt.Errorf("the cluster's id: %w", err)
 	}
 	v.cfg = disk.Config{Dir: c.cfg.Dir, Cluster: meta.Cluster, Bucket: c.bucket(), Logger: c.log.Named("disk")}
+	if c.cfg.disk != nil {
+		c.cfg.disk(&v.cfg)
+	}
 	err = v.try()
 	if errors.Is(err, disk.ErrInUse) {
 		return fmt.Errorf("Dir: %w", err)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -200,5 +201,92 @@ func TestDiskInUse(t *testing.T) {
 		r.feed(0, 3)
 		r.expectRuns("job-", 3)
 		a.clean()
+	})
+}
+
+// storage is what the tasks' sources are paused for by reason storage, and whether all are.
+func (i *instance) storage() (said []string, all bool) {
+	all = true
+	for _, task := range i.tasks() {
+		for _, s := range task.Sources {
+			n := len(said)
+			for _, p := range s.Pauses {
+				if p.Reason.String() == "storage" {
+					said = append(said, p.Text)
+				}
+			}
+			all = all && len(said) > n
+		}
+	}
+	return said, all && len(said) > 0
+}
+
+// While the disk is full the tasks are paused and say what to do; they go on by themselves when there is room, and no job
+// runs twice.
+func TestDiskFull(t *testing.T) {
+	const plenty = 1 << 40
+	var free atomic.Uint64
+	full := func(dir string) func(*consumer.Config) {
+		return func(cfg *consumer.Config) {
+			cfg.Dir = dir
+			*cfg = consumer.WithDisk(*cfg, func(d *disk.Config) {
+				d.FlushAt, d.Free = 5, func(string) (uint64, error) { return free.Load(), nil }
+			})
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		before uint64 // room at the start
+		ran    int    // of 20 jobs, while there is room
+	}{{"at the start", 0, 0}, {"later", plenty, 20}} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			within(t, func(r *rig) {
+				free.Store(c.before)
+				i := r.start("a", full(dir))
+				r.feed(0, 20)
+				r.expectRuns("job-", c.ran)
+				free.Store(0)
+				r.feed(20, 30) // may run: it is what makes a flush due
+				ran := len(r.attempts("job-"))
+				r.feed(30, 50)
+				r.expectRuns("job-", ran)
+				said, all := i.storage()
+				if !all || !strings.Contains(said[0], "make room") || !strings.Contains(said[0], dir) {
+					t.Errorf("paused: %v, %q", all, said)
+				}
+				free.Store(plenty)
+				time.Sleep(settled)
+				r.again(50)
+				if said, _ := i.storage(); len(said) > 0 {
+					t.Errorf("with room: %q", said)
+				}
+				i.clean()
+				i = r.start("a", full(dir))
+				r.again(50)
+				i.clean()
+			})
+		})
+	}
+}
+
+// An instance that is stopped while the disk is full loses nothing: the next one reads the tail of the log.
+func TestDiskStoppedWhileFull(t *testing.T) {
+	dir := t.TempDir()
+	within(t, func(r *rig) {
+		var free atomic.Uint64
+		free.Store(1 << 40)
+		i := r.start("a", onDisk(dir), func(cfg *consumer.Config) {
+			*cfg = consumer.WithDisk(*cfg, func(d *disk.Config) {
+				d.FlushAt, d.Free = 5, func(string) (uint64, error) { return free.Load(), nil }
+			})
+		})
+		r.feed(0, 20)
+		free.Store(0)
+		r.feed(20, 30)
+		i.clean()
+		i = r.start("a", onDisk(dir))
+		r.again(30)
+		i.clean()
 	})
 }

@@ -21,6 +21,8 @@ type Config struct {
 	Bucket time.Duration
 	// Reserve is how many bytes of the file system stay free: below it nothing is written (see DB.Full). Defaults to 256 MiB.
 	Reserve uint64
+	// Free says how many bytes the file system of a directory has free. Defaults to asking it.
+	Free func(dir string) (bytes uint64, err error)
 	// FlushAt is how many receipts gather in memory before they are written, about 85 bytes each. Defaults to 131,072.
 	FlushAt int
 	// MergeAt is how many receipts a segment has from which it is left as it is. Defaults to 16 x FlushAt.
@@ -49,6 +51,13 @@ func (cfg Config) withDefaults() Config {
 	}
 	if cfg.fs == nil {
 		cfg.fs = vfs.Default
+	}
+	if cfg.Free == nil {
+		fs := cfg.fs
+		cfg.Free = func(dir string) (uint64, error) {
+			u, err := fs.GetDiskUsage(dir)
+			return u.AvailBytes, err
+		}
 	}
 	return cfg
 }

@@ -209,8 +209,8 @@ func (db *DB) settled() bool {
 	return true
 }
 
-// Close writes what is in memory and gives the directory back. A DB that has failed moves the directory aside instead. What could
-// not be written is in the logs.
+// Close writes what is in memory and gives the directory back. A DB that has failed moves the directory aside instead, unless it
+// failed for want of room. What could not be written is in the logs.
 func (db *DB) Close() error {
 	db.mu.Lock()
 	if db.closed {
@@ -228,7 +228,7 @@ func (db *DB) Close() error {
 	close(db.stop)
 	<-db.end
 	err := db.closeEngine()
-	if f := db.Failed(); f != nil {
+	if f := db.Failed(); f != nil && !db.cfg.noSpace(f) { // what was written before the disk was full is whole, as after a crash
 		err = db.cfg.moveAside(db.path, f)
 	}
 	if lerr := db.lock.Close(); err == nil {

@@ -29,16 +29,27 @@ func (l *fatal) Errorf(format string, a ...any) {
 
 func (l *fatal) Fatalf(format string, a ...any) {
 	err := fmt.Errorf("%w: %s", errFatal, fmt.Sprintf(format, a...))
+	for _, v := range a {
+		if cause, ok := v.(error); ok {
+			err = gaveUp{err, cause}
+		}
+	}
 	if f := l.fail.Load(); f != nil {
 		(*f)(err)
 	}
 	if guarded() {
-		panic(gaveUp{err})
+		panic(stop{err})
 	}
 	runtime.Goexit()
 }
 
-type gaveUp struct{ err error }
+type stop struct{ err error }
+
+// gaveUp is what Pebble said, and what it says it came of.
+type gaveUp struct{ said, cause error }
+
+func (e gaveUp) Error() string   { return e.said.Error() }
+func (e gaveUp) Unwrap() []error { return []error{e.said, e.cause} }
 
 // guard runs f and returns what Pebble gave up with, if it did. A panic counts too: on damaged files and full disks that is how
 // some of its checks end, and a cache is no reason to end a process.
@@ -46,7 +57,7 @@ func guard(f func() error) (err error) {
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
-		case gaveUp:
+		case stop:
 			err = p.err
 		default:
 			err = fmt.Errorf("%w: panic: %v\n%s", errFatal, p, debug.Stack())

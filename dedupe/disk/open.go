@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/waybill-dev/waybill/dedupe"
 )
@@ -21,6 +22,7 @@ const (
 	lockFile   = "LOCK"
 	current    = "receipts-" // and a number: Pebble's directory
 	ingestFile = "ingest-"   // and a number: a file on its way into Pebble's
+	probeBytes = 1 << 20     // more than Pebble writes to open a directory
 	cacheBytes = 16 << 20    // index blocks, and receipts that are asked for again
 )
 
@@ -30,6 +32,9 @@ const (
 func Open(cfg Config) (*DB, error) {
 	cfg = cfg.withDefaults()
 	db, err := open(cfg)
+	if cfg.noSpace(err) && !errors.Is(err, ErrFull) {
+		err = fmt.Errorf("%w: %w", ErrFull, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("disk: %s: %w", cfg.Dir, err)
 	}
@@ -70,6 +75,9 @@ func open(cfg Config) (db *DB, err error) {
 		if strings.HasPrefix(n, ingestFile) { // a crash left it
 			_ = cfg.fs.Remove(cfg.fs.PathJoin(cfg.Dir, n))
 		}
+	}
+	if err := cfg.probe(); err != nil {
+		return nil, err
 	}
 	path := func() string { return cfg.fs.PathJoin(cfg.Dir, current+strconv.Itoa(number)) }
 	db, err = cfg.open(path())
@@ -253,8 +261,19 @@ func (cfg Config) moveAside(path string, reason error) error {
 	return nil
 }
 
+// probe writes and removes a file: a quota is not in what the file system says is free, and Pebble does not take the lack of room well.
+func (cfg Config) probe() error {
+	path := cfg.fs.PathJoin(cfg.Dir, ingestFile+"probe")
+	f, err := cfg.fs.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, probeBytes))
+	return errors.Join(err, f.Sync(), f.Close(), cfg.fs.Remove(path))
+}
+
 // short reports whether the file system has less free space than the reserve and need more bytes.
 func (cfg Config) short(need uint64) bool {
-	u, err := cfg.fs.GetDiskUsage(cfg.Dir)
-	return err == nil && u.AvailBytes < cfg.Reserve+need
+	free, err := cfg.Free(cfg.Dir)
+	return err == nil && free < cfg.Reserve+need
 }

@@ -45,10 +45,14 @@ func (db *DB) work(all bool) bool {
 	for db.Failed() == nil {
 		did, err := db.step(all)
 		switch {
-		case err == nil && !did:
-			return true
-		case err == nil:
+		case err == nil && did:
+			db.room()
 			continue
+		case err == nil && db.Full() && db.cfg.short(0):
+			err = ErrFull
+		case err == nil:
+			db.room()
+			return true
 		}
 		db.w.abandon()
 		db.merger.abandon()
@@ -107,15 +111,15 @@ func (cfg Config) noSpace(err error) bool {
 	return err != nil && (errors.Is(err, ErrFull) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT))
 }
 
-// space returns ErrFull when that many bytes are not to be had.
-func (db *DB) space(need int) error {
-	if db.cfg.short(uint64(need)) {
-		return ErrFull
+// room ends being full: something was written, or nothing needs to be and there is room.
+func (db *DB) room() {
+	if !db.full.Swap(false) {
+		return
 	}
-	if db.full.Swap(false) {
-		db.log.Info("the disk has room again", zap.String("dir", db.cfg.Dir))
-	}
-	return nil
+	db.log.Info("the disk has room again", zap.String("dir", db.cfg.Dir))
+	db.mu.Lock()
+	db.progress()
+	db.mu.Unlock()
 }
 
 // flush freezes the active tables, unless a round is still waiting, and writes it: one segment for each bucket.
@@ -125,8 +129,8 @@ func (db *DB) flush() error {
 		db.held = true
 	}
 	tasks, weight := db.frozen()
-	if err := db.space(weight * 100); err != nil {
-		return err
+	if db.cfg.short(uint64(weight * 100)) {
+		return ErrFull
 	}
 	for _, b := range bucketsOf(tasks) {
 		if err := db.write(tasks, b); err != nil {
@@ -288,7 +292,6 @@ func (db *DB) sweep() error {
 		db.dirty.Store(true)
 		return err
 	}
-	db.swept = limit
 	db.mu.Lock()
 	tasks := map[uint32]*task{}
 	for _, t := range db.tasks {
@@ -301,10 +304,13 @@ func (db *DB) sweep() error {
 		}
 	}
 	db.mu.Unlock()
-	if len(gone) == 0 {
-		return nil
+	if len(gone) > 0 {
+		if err := db.ingest(&db.w, false, gone, nil); err != nil {
+			return err // limit is above swept still: it is tried again
+		}
 	}
-	return db.ingest(&db.w, false, gone, nil)
+	db.swept = limit
+	return nil
 }
 
 // sees reports whether anything in a segment is visible to a task that has receipts there, now or after a crash.
