@@ -95,6 +95,7 @@ func eventText(e inspect.Event) string {
 	}
 	add(e.Delay != "", "delay %s", e.Delay)
 	add(!e.Due.IsZero(), "due %s", instant(e.Due))
+	add(!e.NotBefore.IsZero(), "not before %s", instant(e.NotBefore))
 	add(e.Waits, "not settled")
 	add(e.Why != "", "%s", e.Why)
 	switch {

@@ -18,7 +18,7 @@ func jobWhyCommand(a *app) *cobra.Command {
 		Short: "The one thing a job, or a key, waits for",
 		Long: `why says in one sentence what a job waits for: its due time, jobs of its key before it, an owner for its task, a worker that knows its
 kind; or that it waits for nothing, since it is done, dead, discarded or expired. With --key alone it is about the first
-unsettled job of that key in the job topic.
+unsettled job of that key in the job topic, or, if there is none, the copy of one that is due first in a retry tier.
 
 It knows what the cluster knows. Why a partition is paused only its instance knows: then it says which one to ask.`,
 		Example: `  waybill job why email.welcome/w1 --brokers localhost:9092 --group mailer --topic emails
@@ -48,21 +48,29 @@ func (a *app) jobWhy(ctx context.Context, j inspect.Job, keyOnly bool) error {
 		return err
 	}
 	defer r.Close()
+	var copies *inspect.Copies
 	if keyOnly {
-		first, ok, err := r.FirstOf(ctx, j)
+		k, err := r.Key(ctx, j)
 		if err != nil {
 			return t.unreached(err)
 		}
-		if !ok {
+		if k == nil {
 			w := &inspect.Why{Task: fmt.Sprintf("%s/%d", j.Topic, j.Partition), Reason: "nothing_waits",
-				Text: fmt.Sprintf("no job of key %s waits in the job topic; those in the tiers are listed by waybill retry list", readable(j.Key))}
+				Text: fmt.Sprintf("no job of key %s waits in the job topic or a retry tier", readable(j.Key))}
 			return a.show(w, func(t *table) { t.note("%s", w.Text) })
 		}
-		j = first
+		j, copies = k.Job, k.Copies
 	}
 	w, err := r.Why(ctx, j, time.Now())
 	if err != nil {
 		return t.unreached(err)
 	}
-	return a.show(w, func(t *table) { t.note("%s/%s: %s", w.Kind, w.ID, w.Text) })
+	w.Copies = copies
+	return a.show(w, func(t *table) {
+		t.note("%s/%s: %s", w.Kind, w.ID, w.Text)
+		if copies != nil {
+			t.note("besides, %d more of its key in the retry tiers, where copies hold up nobody; first is %s, due at %s",
+				copies.Count, copies.First, copies.Due.Format(time.RFC3339))
+		}
+	})
 }

@@ -26,7 +26,8 @@ type Event struct {
 	Generation uint32    `json:"generation"`
 	Hop        uint32    `json:"hop"`
 	Attempts   uint32    `json:"attempts"`
-	Due        time.Time `json:"due,omitzero"` // of a hop
+	Due        time.Time `json:"due,omitzero"`        // of a hop, when it is looked at next; of an enqueued job, before when it does not run
+	NotBefore  time.Time `json:"not_before,omitzero"` // of a hop whose job runs later than at the next look
 	Delay      string    `json:"delay,omitempty"`
 	Waits      bool      `json:"waits,omitempty"` // the record is not settled for good
 	Code       string    `json:"code,omitempty"`
@@ -183,9 +184,13 @@ func (r *Reader) hops(ctx context.Context, t *Timeline, _ time.Time) error {
 			if x.Identity != t.id || x.Fault != "" {
 				return nil
 			}
-			t.Events = append(t.Events, Event{Time: rec.Timestamp.UTC(), What: "hop", Where: place(rec.Topic, rec.Partition, rec.Offset), Generation: x.Generation, Hop: x.Hop,
+			hop := Event{Time: rec.Timestamp.UTC(), What: "hop", Where: place(rec.Topic, rec.Partition, rec.Offset), Generation: x.Generation, Hop: x.Hop,
 				Attempts: uint32(max(0, x.Attempt-1)), Due: rec.Timestamp.Add(x.Delay).UTC(), Delay: retrytopics.FormatTier(x.Delay), Waits: rec.Offset >= e.committed,
-				Code: codeText(x.LastCode), Text: x.LastError})
+				Code: codeText(x.LastCode), Text: x.LastError}
+			if x.At.After(hop.Due) {
+				hop.NotBefore = x.At.UTC()
+			}
+			t.Events = append(t.Events, hop)
 			return nil
 		})
 		if err != nil {

@@ -19,7 +19,7 @@ type Why struct {
 	Kind   string    `json:"kind"`
 	ID     string    `json:"id"`
 	Task   string    `json:"task"`   // topic/partition
-	Reason string    `json:"reason"` // done, dead, discarded, expired, not_found, no_owner, unknown_kind, not_due, behind_key, running_or_held
+	Reason string    `json:"reason"` // done, dead, discarded, expired, not_found, nothing_waits, no_owner, unknown_kind, not_due, behind_key, running_or_held
 	Text   string    `json:"text"`   // one sentence
 	Since  time.Time `json:"since,omitzero"`
 	Due    time.Time `json:"due,omitzero"`
@@ -27,6 +27,7 @@ type Why struct {
 	Owner  string    `json:"owner,omitempty"`  // client id of the member that has the task
 	Behind int       `json:"behind,omitempty"` // unsettled jobs of its key before it in the job topic
 	First  string    `json:"first,omitempty"`  // KIND/ID of the first of those
+	Copies *Copies   `json:"copies,omitempty"` // what else of its key waits in the tiers, where a key was asked about
 }
 
 // Why finds out what a placed job waits for, as far as the cluster tells: offsets, tiers, receipts and the group. Pause reasons
@@ -54,7 +55,12 @@ func (r *Reader) Why(ctx context.Context, j Job, now time.Time) (*Why, error) {
 		w.say("unknown_kind", "no worker knows its kind or the version of its payload; it is looked at again at %s: deploy one that does", w.Due.Format(time.RFC3339))
 	case live.Due.After(now):
 		w.Due = live.Due
+		if !live.NotBefore.IsZero() { // its copy goes round until then
+			w.Due = live.NotBefore
+		}
 		w.say("not_due", "it is due at %s, in %v", w.Due.Format(time.RFC3339), w.Due.Sub(now).Round(time.Second))
+	case live.What == "hop":
+		w.say("running_or_held", "it was due at %s: it runs now, waits for a worker, or its partition is paused; %s knows which (GET /status)", live.Due.Format(time.RFC3339), w.Owner)
 	case live.What == "enqueued" && j.Key != nil:
 		if err := r.behind(ctx, w, j, live); err != nil {
 			return nil, err
@@ -170,28 +176,4 @@ func (r *Reader) foldAll(ctx context.Context, j Job, store dedupe.Store) (pendin
 	}
 	e := found[j.Topic][j.Partition]
 	return pending{max(e.start, e.committed), e.end}, nil
-}
-
-// FirstOf finds the first job of a key in the job topic that is not settled; ok is false when there is none. Jobs of the key
-// that wait in the tiers let others pass, and are not looked for.
-func (r *Reader) FirstOf(ctx context.Context, j Job) (first Job, ok bool, err error) {
-	store := dedupe.NewMemory(time.Hour)
-	defer func() { _ = store.Close() }()
-	p, err := r.foldAll(ctx, j, store)
-	if err != nil {
-		return j, false, err
-	}
-	first = j
-	err = r.scan(ctx, j.Topic, j.Partition, p.from, p.to, func(rec *kgo.Record) error {
-		x := decoded(rec, job.TrustJob)
-		if known, _ := store.Get(x.Identity); !bytes.Equal(rec.Key, j.Key) || known.Stale(0, 0) {
-			return nil
-		}
-		first.Kind, first.ID, ok = x.WireKind, x.ID, true
-		return ErrEnough
-	})
-	if errors.Is(err, ErrEnough) {
-		err = nil
-	}
-	return first, ok, err
 }
