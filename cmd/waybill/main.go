@@ -13,6 +13,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/waybill-dev/waybill/cmd/waybill/internal/inspect"
 )
 
 func main() {
@@ -24,7 +26,11 @@ func main() {
 
 // run is main without the process around it.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newRoot(&app{in: stdin, out: stdout, err: stderr})
+	return (&app{in: stdin, out: stdout, err: stderr, engine: inspect.Engine}).run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
+	root := newRoot(a)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	var status exitStatus
@@ -34,10 +40,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case errors.As(err, &status):
 		return int(status)
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		fmt.Fprintln(stderr, "waybill: interrupted")
+		fmt.Fprintln(a.err, "waybill: interrupted")
 		return 1
 	}
-	fmt.Fprintln(stderr, "waybill:", err)
+	fmt.Fprintln(a.err, "waybill:", err)
 	return 1
 }
 

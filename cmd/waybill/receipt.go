@@ -220,7 +220,7 @@ func (a *app) receiptVerify(ctx context.Context, partition int32) error {
 	}
 	var notes []string
 	for _, task := range tasks {
-		v, err := r.Verify(ctx, task.Topic, task.Partition)
+		v, err := r.Verify(ctx, task.Topic, task.Partition, a.engine())
 		if err != nil {
 			return t.unreached(err)
 		}

@@ -9,12 +9,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/waybill-dev/waybill/connect"
+	"github.com/waybill-dev/waybill/dedupe"
 )
 
 // app is what all commands share: the streams and the global flags.
 type app struct {
 	in       io.Reader
 	out, err io.Writer
+	engine   func() dedupe.Store // the fold that receipt verify is about
 
 	json    bool
 	file    string
