@@ -234,6 +234,27 @@ func TestIdleFrontiersAreWrittenAgain(t *testing.T) {
 	}
 }
 
+// And what is known of jobs that have not ended, for as long as they have not: a copy that waits, a mark.
+func TestUnfinishedReceiptsAreWrittenAgain(t *testing.T) {
+	const window = 72 * time.Hour
+	r := newRig(t)
+	later := msg("free", "later", "")
+	later.At = time.Unix(0, r.now).Add(20 * window)
+	r.give(later, msg("once", "marked", ""))
+	r.mark("once/marked")
+	if got := r.durable("free/later"); got.State != dedupe.Retrying {
+		t.Fatalf("the scheduled job: %+v", got)
+	}
+	known := func(name string) dedupe.State { return r.durable(name).State }
+	for i := range 30 { // each copy hops on when its tier is due, and none does here: nothing is fetched
+		r.wait(window / 8)
+		r.p.m.Expire(window, r.now)
+		if known("free/later") != dedupe.Retrying || known("once/marked") != dedupe.Started {
+			t.Fatalf("after %d eighths of a window: %v, %v", i+1, known("free/later"), known("once/marked"))
+		}
+	}
+}
+
 func TestExpire(t *testing.T) {
 	r := newRig(t)
 	r.give(msg("free", "1", ""))

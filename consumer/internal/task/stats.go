@@ -1,7 +1,5 @@
 package task
 
-import "time"
-
 // Stats counts what became of the records of one task in this ownership. Every record read is in exactly one of Done,
 // Hopped, Dead, Discarded, Expired, Duplicate, Stale, Conflict or still held.
 type Stats struct {
@@ -98,12 +96,3 @@ func (m *Machine) Status() Status {
 
 // Stats returns the counters.
 func (m *Machine) Stats() Stats { return m.stats }
-
-// Expire forgets receipts older than the window; the shard calls it now and then. The log forgets frontiers too, so those
-// of an idle task are written again when half a window has passed.
-func (m *Machine) Expire(window time.Duration, now int64) {
-	if m.phase == running && now-m.claimed > int64(window/2) {
-		m.dirty = true
-	}
-	m.cfg.Store.Expire(time.Unix(0, now).Add(-window))
-}
