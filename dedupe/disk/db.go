@@ -313,17 +313,18 @@ func (db *DB) progress() {
 }
 
 // show gives every task a view of the segments as they are now. The caller holds db.mu; each is called with the task's lock held
-// before its view is replaced.
-func (db *DB) show(segs []*segment, each func(t *task)) {
+// and says what stays frozen. It is one step: a Get in between must not see a view that has what is flushed neither here nor there.
+func (db *DB) show(segs []*segment, each func(t *task, frozen *dedupe.Table) *dedupe.Table) {
 	slices.SortFunc(segs, older)
 	db.segs = segs
 	for _, t := range db.tasks {
 		t.mu.Lock()
-		if each != nil {
-			each(t)
-		}
 		v := t.view.Load()
-		t.look(v.active, v.frozen, v.round, segs)
+		frozen := v.frozen
+		if each != nil {
+			frozen = each(t, frozen)
+		}
+		t.look(v.active, frozen, v.round, segs)
 		t.mu.Unlock()
 	}
 }

@@ -77,3 +77,29 @@ func TestConforms(t *testing.T) {
 func identityOf(n int) job.Identity { return job.IdentityOf("k", nil, fmt.Sprint(n)) }
 
 var noon = time.Unix(1_750_000_000, 0)
+
+// A job is known at every moment while it moves from memory to disk, and while segments become one.
+func TestKnownWhileItMoves(t *testing.T) {
+	db := mustOpen(t, Config{Dir: "db", FlushAt: 1 << 20, MergeAt: 64, fs: vfs.NewMem()})
+	s := db.Task(keyNumber(1))
+	for i := range 1000 {
+		apply(t, s, int64(i), noon, i, i+1)
+		flushed := make(chan error, 1)
+		go func() { flushed <- db.Flush(t.Context()) }()
+		for done := false; !done; {
+			select {
+			case err := <-flushed:
+				if done = true; err != nil {
+					t.Fatal(err)
+				}
+			default:
+			}
+			if _, ok := s.Get(identityOf(i)); !ok {
+				t.Fatalf("job %d is not known", i)
+			}
+			if _, ok := s.Get(identityOf(i / 2)); !ok {
+				t.Fatalf("job %d is not known while %d is written", i/2, i)
+			}
+		}
+	}
+}

@@ -137,13 +137,12 @@ func (db *DB) flush() error {
 			return err
 		}
 	}
-	return db.ingest(&db.w, true, nil, func(t *task) {
-		if t.hasFrozen {
-			t.durable, t.frozen, t.hasFrozen = t.frozen, state{}, false
-			v := *t.view.Load()
-			v.frozen = nil
-			t.view.Store(&v)
+	return db.ingest(&db.w, true, nil, func(t *task, frozen *dedupe.Table) *dedupe.Table {
+		if !t.hasFrozen {
+			return frozen
 		}
+		t.durable, t.frozen, t.hasFrozen = t.frozen, state{}, false
+		return nil
 	})
 }
 
@@ -221,8 +220,8 @@ func (db *DB) write(tasks []*task, bucket int64) error {
 }
 
 // ingest takes what was written into force, together with a manifest: flushed says that the frozen round is in it, gone are
-// segments that it replaces. each is called for every task with its lock held, just before it sees the new segments.
-func (db *DB) ingest(w *writer, flushed bool, gone []*segment, each func(t *task)) error {
+// segments that it replaces; each is as for show.
+func (db *DB) ingest(w *writer, flushed bool, gone []*segment, each func(t *task, frozen *dedupe.Table) *dedupe.Table) error {
 	db.mu.Lock()
 	segs := slices.DeleteFunc(slices.Concat(db.segs, w.segs), func(s *segment) bool { return slices.Contains(gone, s) })
 	b, err := db.manifest(segs, flushed)
