@@ -64,6 +64,7 @@ type Machine struct {
 	epoch    int64
 	holds    uint16            // bits of the reasons set by Hold
 	texts    map[Reason]string // of those
+	restored int64             // up to there the store knew the log when this ownership began
 	reown    bool              // the next start keeps what memory holds
 	proofs   int               // asked for and not yet answered
 	asked    int               // in a row for places that were not known

@@ -34,9 +34,9 @@ func (m *Machine) Owned(offset int64, now int64) {
 		m.logBack(offset)
 		return
 	}
-	m.epoch = offset
+	m.epoch, m.restored = offset, m.cfg.Store.Position().Next
 	m.phase = restoring
-	m.Out.Read = &Span{m.cfg.Store.Position().Next, offset + 1}
+	m.Out.Read = &Span{m.restored, offset + 1}
 }
 
 // Entries folds what was read of the log, in order: for the restore, or for a gap before a segment.

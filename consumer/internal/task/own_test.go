@@ -204,6 +204,23 @@ func TestOvertakenWhileProving(t *testing.T) {
 	equal(t, "epoch", r.p.m.Epoch(), at+1)
 }
 
+// How far the log is read is told while it is, and no longer.
+func TestRestoreIsSeen(t *testing.T) {
+	r := assigned(t, many(3))
+	equal(t, "before the ownership record is acked", r.p.m.Status().Restore == nil, true)
+	x := r.p.logq[0]
+	x.landLog()
+	if err := x.answerLog(); err != nil {
+		t.Fatal(err)
+	}
+	to := r.p.m.Epoch() + 1
+	equal(t, "at first", *r.p.m.Status().Restore, Restore{0, 0, to})
+	r.p.readSome(2)
+	equal(t, "after two entries", *r.p.m.Status().Restore, Restore{0, 2, to})
+	r.p.settleDown()
+	equal(t, "in the end", r.p.m.Status().Restore == nil, true)
+}
+
 // A heartbeat from before the second ownership record proves nothing about its epoch.
 func TestStaleProof(t *testing.T) {
 	r := newRig(t)

@@ -69,6 +69,14 @@ type SourceStatus struct {
 	Pauses   []PauseReason `json:"pauses"`
 }
 
+// Restore is how far the receipt log is read of a task that was taken over: from From on up to, not including, To. It begins
+// where a store on disk knows no more, else at 0, which may lie before the log's start.
+type Restore struct {
+	From int64 `json:"from"`
+	Next int64 `json:"next"` // the offset to be folded next
+	To   int64 `json:"to"`
+}
+
 // Status is a task as the status page shows it.
 type Status struct {
 	Topic     string         `json:"topic"`
@@ -76,6 +84,7 @@ type Status struct {
 	Phase     string         `json:"phase"`
 	Epoch     int64          `json:"epoch"`
 	Receipts  int            `json:"receipts"`
+	Restore   *Restore       `json:"restore,omitempty"` // while phase is restoring
 	Offered   int            `json:"offered"`
 	Writes    int            `json:"writes"`
 	Suspects  int            `json:"suspects"` // held jobs that may have been running when the owner before died
@@ -87,6 +96,9 @@ type Status struct {
 func (m *Machine) Status() Status {
 	st := Status{Topic: m.cfg.Topic, Partition: m.cfg.Partition, Phase: phaseText[m.phase], Epoch: m.epoch, Receipts: m.cfg.Store.Len(),
 		Offered: m.offered, Writes: m.writing, Suspects: m.doubtful, Stats: m.stats}
+	if m.phase == restoring {
+		st.Restore = &Restore{From: m.restored, Next: m.cfg.Store.Position().Next, To: m.epoch + 1}
+	}
 	for _, s := range m.sources {
 		st.Sources = append(st.Sources, SourceStatus{Topic: s.topic, Next: s.next, Frontier: s.durable, Held: s.held,
 			Waiting: s.wait.len(), Pauses: s.pauses.list()})
