@@ -165,7 +165,7 @@ func (a *app) preview(ctx context.Context, c *dlq.Client, q dlq.Request, show bo
 		return result, err
 	}
 	for _, s := range report.Skipped {
-		if s.Kind == "" { // a name without a letter has no row
+		if s.Kind == "" || !show && !a.json { // it has no row
 			a.say("%s: %s", s.Ref, s.Reason)
 		}
 	}

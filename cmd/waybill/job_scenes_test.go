@@ -29,7 +29,7 @@ func TestWhyJobsWait(t *testing.T) {
 	do("job enqueue email.welcome --id f --key k")
 	h.runs("f")
 	h.ends(job.RetryAfter(2*time.Hour, nil))
-	s.until(`"what":"hop"`, append(strings.Fields("job show email.welcome/f --key k --json"), on...)...)
+	s.until(`"what":"retrying"`, append(strings.Fields("job show email.welcome/f --key k --json"), on...)...)
 	do("job enqueue email.unknown --id u")
 	do("job enqueue email.welcome --id l --key later --at 3h")
 	for _, id := range []string{"r", "b", "c"} {
