@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -102,4 +103,29 @@ func TestKnownWhileItMoves(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A job that is forgotten and done again in one entry is known, also when the freeze of its table has begun at that moment.
+func TestForgottenAndDoneAgain(t *testing.T) {
+	db := mustOpen(t, Config{Dir: "db", fs: vfs.NewMem()})
+	s := db.Task(keyNumber(1))
+	apply(t, s, 0, noon, 0, 10)
+	if err := db.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, s, 1, noon, 10, 20) // for a flush to be due
+	task, id, was := db.tasks[keyNumber(1)], identityOf(5), db.round.Load()
+	task.mu.Lock() // as Apply does
+	db.urgent()
+	for db.round.Load() == was && db.Failed() == nil {
+		runtime.Gosched()
+	}
+	active := task.view.Load().active
+	task.forgetJob(active, &id)
+	task.join(active, []dedupe.Receipt{{Identity: id, State: dedupe.Done, Attempt: 1, Origin: 5}}, dedupe.BucketOf(noon, db.cfg.Bucket), dedupe.Stamp(noon))
+	task.mu.Unlock()
+	if err := db.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	knows(t, s, 0, 20, 30)
 }

@@ -29,9 +29,10 @@ type task struct {
 	expired []mark
 	// What orders to forget hide, as of now: the task's goroutine changes it under mu and reads it without.
 	forgotten map[job.Identity]oblivion
-	weight    int   // what of db.hot is this task's
-	frozen    state // of the frozen round; see hasFrozen
-	durable   state // of what is on disk
+	sealed    uint64 // the round up to which its tables were frozen: what is active belongs to a later one
+	weight    int    // what of db.hot is this task's
+	frozen    state  // of the frozen round; see hasFrozen
+	durable   state  // of what is on disk
 
 	hasFrozen bool
 	marked    bool // expired is news since the last freeze
@@ -76,7 +77,7 @@ type view struct {
 }
 
 func (db *DB) newTask(k Key, num uint32) *task {
-	t := &task{db: db, key: k, num: num, pos: dedupe.NewPosition(), live: map[int64]int{}, last: stamp{Offset: -1}, forgotten: map[job.Identity]oblivion{},
+	t := &task{db: db, key: k, num: num, sealed: db.round.Load(), pos: dedupe.NewPosition(), live: map[int64]int{}, last: stamp{Offset: -1}, forgotten: map[job.Identity]oblivion{},
 		durable: state{pos: dedupe.NewPosition(), live: map[int64]int{}, last: stamp{Offset: -1}}}
 	t.view.Store(&view{active: dedupe.NewTable(db.cfg.Bucket)})
 	return t
@@ -243,7 +244,7 @@ func (t *task) forgetJob(active *dedupe.Table, id *job.Identity) {
 		if !known {
 			bucket, known = below, true
 		}
-		t.forgotten[*id] = oblivion{t.db.round.Load(), max(below, t.forgotten[*id].Bucket)}
+		t.forgotten[*id] = oblivion{t.sealed, max(below, t.forgotten[*id].Bucket)}
 	}
 	if known {
 		t.live[bucket]--
@@ -277,7 +278,7 @@ func (t *task) forget(limit int64) {
 			delete(t.forgotten, id)
 		}
 	}
-	now := mark{limit, t.db.round.Load() + 1}
+	now := mark{limit, t.sealed + 1}
 	v := t.view.Load()
 	if v.frozen == nil && len(v.segs) == 0 {
 		return

@@ -162,6 +162,7 @@ func (db *DB) freeze() {
 	round := db.round.Add(1)
 	for _, t := range db.tasks {
 		t.mu.Lock()
+		t.sealed = round
 		if t.pos.Next != t.durable.pos.Next || t.marked {
 			t.marked, t.hasFrozen = false, true
 			t.frozen = state{pos: t.pos.Clone(), live: cloneLive(t.live), last: t.last, expired: t.expired, forgotten: maps.Clone(t.forgotten)}
