@@ -111,7 +111,11 @@ func (c *crashing) Close() error { return c.db.Close() }
 
 // TestConformsThroughCrashes: the store is the fold of its log (I13), whenever the process dies.
 func TestConformsThroughCrashes(t *testing.T) {
-	for _, every := range []int{1, 4} {
+	often := []int{1, 4}
+	if testing.Short() { // to open a database under the race detector takes a while
+		often = []int{16}
+	}
+	for _, every := range often {
 		t.Run(fmt.Sprint("every ", every), func(t *testing.T) {
 			dedupetest.Run(t, func(t *testing.T) dedupe.Store { return newCrashing(t, every) })
 		})

@@ -127,8 +127,11 @@ func TestCloseWhileFull(t *testing.T) {
 
 // Where a write finds no room, at whatever step, nothing hangs, nothing is lost, and all goes on when there is room.
 func TestNoRoomAtEachWrite(t *testing.T) {
-	failed, steps := 0, 0
-	for ended := true; ended; steps++ {
+	failed, steps, stride := 0, 0, 1
+	if testing.Short() {
+		stride = 11
+	}
+	for ended := true; ended; steps += stride {
 		synctest.Test(t, func(t *testing.T) {
 			mem, disk := vfs.NewMem(), &filling{}
 			cfg := Config{Dir: "db", FlushAt: 20, MergeAt: 100, fs: disk.fs(mem)}
