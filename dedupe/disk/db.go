@@ -117,17 +117,26 @@ func (db *DB) Full() bool { return db.full.Load() }
 // Room waits until more receipts may be applied without gathering in memory: the pace of who applies a whole log. It returns
 // an error when ctx ends or the DB has failed or was closed.
 func (db *DB) Room(ctx context.Context) error {
+	return db.await(ctx, func() (bool, error) {
+		return db.hot.Load() <= int64(2*db.cfg.FlushAt) && !db.Full(), nil
+	})
+}
+
+// await asks done whenever something may have changed, until it says so or has an error, the DB has failed or was closed, or
+// ctx ends.
+func (db *DB) await(ctx context.Context, done func() (bool, error)) error {
 	for {
 		db.mu.Lock()
 		moved, closed := db.moved, db.closed
 		db.mu.Unlock()
-		switch {
-		case closed:
+		if closed {
 			return dedupe.ErrClosed
-		case db.Failed() != nil:
-			return db.Failed()
-		case db.hot.Load() <= int64(2*db.cfg.FlushAt) && !db.Full():
-			return nil
+		}
+		if err := db.Failed(); err != nil {
+			return err
+		}
+		if ok, err := done(); ok || err != nil {
+			return err
 		}
 		select {
 		case <-moved:
@@ -171,27 +180,16 @@ func (db *DB) Stats() (s Stats) {
 
 // Flush writes what is in memory, and returns when it is durable, or why it cannot be.
 func (db *DB) Flush(ctx context.Context) error {
-	for {
-		db.mu.Lock()
-		moved, closed := db.moved, db.closed
-		db.mu.Unlock()
+	return db.await(ctx, func() (bool, error) {
 		switch {
-		case closed:
-			return dedupe.ErrClosed
-		case db.Failed() != nil:
-			return db.Failed()
 		case db.Full():
-			return ErrFull
+			return false, ErrFull
 		case db.settled():
-			return nil
+			return true, nil
 		}
 		db.urgent()
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+		return false, nil
+	})
 }
 
 // settled reports whether everything applied is on disk.
