@@ -88,6 +88,20 @@ type extent struct {
 // that is still worked on counts although it may be done.
 func (e extent) lag() int64 { return max(0, e.end-max(e.start, e.committed)) }
 
+// tiers are the retry tiers of a job topic, and how far each of their partitions goes.
+func (r *Reader) tiers(ctx context.Context, topic string) ([]source, map[string]map[int32]extent, error) {
+	tiers := r.sources(topic)[1:]
+	names := make([]string, 0, len(tiers))
+	for _, s := range tiers {
+		names = append(names, s.topic)
+	}
+	if len(names) == 0 { // which Kafka would take for all topics
+		return nil, nil, nil
+	}
+	found, err := r.extents(ctx, names)
+	return tiers, found, err
+}
+
 // extents asks for all partitions of some topics; a topic that does not exist is left out.
 func (r *Reader) extents(ctx context.Context, topics []string) (map[string]map[int32]extent, error) {
 	committed, err := r.admin.FetchOffsets(ctx, r.group)

@@ -80,15 +80,7 @@ func first(copies []Copies) *Copies {
 
 // copies are the unsettled records of a key in the tiers, by when they are due.
 func (r *Reader) copies(ctx context.Context, j Job, store dedupe.Store) ([]Copies, error) {
-	var names []string
-	tiers := r.sources(j.Topic)[1:]
-	for _, s := range tiers {
-		names = append(names, s.topic)
-	}
-	if len(names) == 0 {
-		return nil, nil
-	}
-	found, err := r.extents(ctx, names)
+	tiers, found, err := r.tiers(ctx, j.Topic)
 	if err != nil {
 		return nil, err
 	}

@@ -37,15 +37,7 @@ var ErrEnough = errors.New("enough")
 // Retries hands what waits in the tiers of a job topic to each, by tier, partition and offset, up to the ends of the logs
 // as they are at the call. Records that are done but lie above one that is not are among them.
 func (r *Reader) Retries(ctx context.Context, topic string, each func(Retry) error) error {
-	tiers := r.sources(topic)[1:]
-	names := make([]string, 0, len(tiers))
-	for _, s := range tiers {
-		names = append(names, s.topic)
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	found, err := r.extents(ctx, names)
+	tiers, found, err := r.tiers(ctx, topic)
 	if err != nil {
 		return err
 	}

@@ -161,19 +161,11 @@ func (r *Reader) offsetAt(ctx context.Context, topic string, p int32, since time
 
 // hops are the copies in the tiers that are still there: the owner trims what is settled.
 func (r *Reader) hops(ctx context.Context, t *Timeline, _ time.Time) error {
-	sources := r.sources(t.Topic)[1:]
-	var names []string
-	for _, s := range sources {
-		names = append(names, s.topic)
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	found, err := r.extents(ctx, names)
+	tiers, found, err := r.tiers(ctx, t.Topic)
 	if err != nil {
 		return err
 	}
-	for _, s := range sources {
+	for _, s := range tiers {
 		e, ok := found[s.topic][t.Partition]
 		if !ok {
 			continue
