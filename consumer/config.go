@@ -102,7 +102,8 @@ type Config struct {
 	Replication int
 	// Start defaults to Earliest.
 	Start StartAt
-	// Window is how long a receipt is remembered, at least twice the largest MaxAge of a kind. Defaults to 72 h.
+	// Window is how long a receipt is remembered, at least twice the largest MaxAge of a kind, and no less than the window of
+	// any (job.Policy.Window). Defaults to 72 h.
 	Window time.Duration
 	// Dir is a directory on a local disk where the instance keeps its receipts: some 55 bytes a job of the window on disk and 3 in
 	// memory, and a restart or a task that comes back reads only what its log got since (docs/store.md). Each instance needs one of

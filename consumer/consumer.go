@@ -134,6 +134,9 @@ func checkWindow(cfg Config, set *processor.Set) error {
 		if age := p.Policy().MaxAge; cfg.Window < 2*age {
 			errs = append(errs, fmt.Errorf("Window: %v is less than twice the MaxAge of kind %q (%v): a retried job could outlive its receipt", cfg.Window, p.Name(), age))
 		}
+		if w := p.Policy().Window; w > cfg.Window {
+			errs = append(errs, fmt.Errorf("Window: %v is less than the window of kind %q (Policy.Window, %v)", cfg.Window, p.Name(), w))
+		}
 	}
 	return errors.Join(errs...)
 }

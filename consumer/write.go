@@ -97,20 +97,26 @@ const receiptSize = 72
 
 // split cuts a segment into log records.
 func split(seg *task.Segment) (out []*dedupe.Entry) {
-	receipts := seg.Receipts
+	receipts, marks := seg.Receipts, seg.Marks
 	for {
-		n, size := 0, 0
-		for n < len(receipts) && size < maxSegment {
-			size += receiptSize + len(receipts[n].Result)
-			n++
-		}
-		part := &dedupe.Segment{Epoch: seg.Epoch, Receipts: receipts[:n:n]}
+		n, size := fill(receipts, 0)
+		k, _ := fill(marks, size)
+		part := &dedupe.Segment{Epoch: seg.Epoch, Receipts: receipts[:n:n], Marks: marks[:k:k]}
 		out = append(out, &dedupe.Entry{Segment: part})
-		if receipts = receipts[n:]; len(receipts) == 0 {
-			part.Frontiers, part.Marks, part.Release = seg.Frontiers, seg.Marks, seg.Release
+		if receipts, marks = receipts[n:], marks[k:]; len(receipts)+len(marks) == 0 {
+			part.Frontiers, part.Release = seg.Frontiers, seg.Release
 			return out
 		}
 	}
+}
+
+// fill is how many of a list fit into a log record that has that size already, and which size it has then.
+func fill(list []dedupe.Receipt, size int) (n, then int) {
+	for n < len(list) && size < maxSegment {
+		size += receiptSize + len(list[n].Result)
+		n++
+	}
+	return n, size
 }
 
 // segment produces a segment and tells the machine where its records landed. The last record, which has the frontiers,

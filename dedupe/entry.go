@@ -56,7 +56,7 @@ type Segment struct {
 	Epoch     int64      // offset of the ownership record the writer rests on
 	Frontiers []Frontier // empty: this segment says nothing of frontiers. Void unless Epoch is the newest
 	Receipts  []Receipt  // facts, whoever wrote them
-	Marks     []Receipt  // started marks: void unless Epoch is the newest
+	Marks     []Receipt  // started marks, and how far jobs that are done reach: void unless Epoch is the newest
 	Release   Release    // the owner's last word: the task is let go. Void unless Epoch is the newest
 
 	// Forget withdraws what the log says of these jobs before this entry, whoever wrote it; receipts and marks of the entry

@@ -96,6 +96,8 @@ func (k *receipts) overtaken(ctx context.Context, l *Letter, newID string) (stri
 	switch {
 	case r.State == dedupe.StateNone:
 		return "", nil
+	case r.Repeats && r.Origin > l.Origin.Offset && r.State == dedupe.Done:
+		return fmt.Sprintf("done since, and with it all that was enqueued of it up to offset %d", r.Origin), nil
 	case r.Repeats && r.Origin > l.Origin.Offset:
 		return fmt.Sprintf("the job was enqueued again since, at offset %d", r.Origin), nil
 	case r.Repeats && r.Origin < l.Origin.Offset:

@@ -42,10 +42,11 @@ func TestRedriveAsksTheReceipts(t *testing.T) {
 			of("dead", dedupe.Dead, nil), of("done", dedupe.Dead, nil), of("done", dedupe.Done, gen(1)), of("begun", dedupe.Retrying, gen(1)),
 			of("dead again", dedupe.Dead, gen(1)), of("forgotten", dedupe.Done, nil), of("other", dedupe.Done, nil),
 			of("enqueued again", dedupe.Retrying, func(x *dedupe.Receipt) { x.Repeats, x.Origin = true, x.Origin+5 }),
+			of("done since", dedupe.Done, func(x *dedupe.Receipt) { x.Repeats, x.Origin = true, x.Origin+5 }),
 			of("of an earlier enqueue", dedupe.Done, func(x *dedupe.Receipt) { x.Repeats, x.Origin = true, x.Origin-5 })}})
 		r.log(&dedupe.Segment{Epoch: -1, Forget: []job.Identity{r.job("a", "forgotten", "x").Identity}})
 		want := map[string]string{"dead": "", "done": "already done: its receipt is of generation 1", "begun": "generation 1 of it has begun (retrying)",
-			"dead again": "generation 1 of it has begun (dead)", "forgotten": "", "unknown": "", "enqueued again": "enqueued again since", "of an earlier enqueue": ""}
+			"dead again": "generation 1 of it has begun (dead)", "forgotten": "", "unknown": "", "enqueued again": "enqueued again since", "done since": "done since", "of an earlier enqueue": ""}
 		for id := range want {
 			r.file(0, Filing{Envelope: r.job("a", id, "x"), Disposition: Exhausted})
 		}
@@ -58,7 +59,7 @@ func TestRedriveAsksTheReceipts(t *testing.T) {
 				t.Errorf("%s: refused with %q, want %q", id, got[id], part)
 			}
 		}
-		if report.Redriven != 4 || len(report.Skipped) != 4 || len(r.copies()) != 4 {
+		if report.Redriven != 4 || len(report.Skipped) != 5 || len(r.copies()) != 4 {
 			t.Errorf("report %+v, %d copies", report, len(r.copies()))
 		}
 	})

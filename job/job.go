@@ -59,6 +59,8 @@ type Message struct {
 	Emitted *[]Emission
 	// Unsure says that an attempt of the job may have run of which nobody knows the end; Reconcile decides, before Handle.
 	Unsure bool
+	// Repeats says that the job may be enqueued again once it has ended, see Policy.Window; receipts of it say so too.
+	Repeats bool
 	// Result is what the attempt under way has set as its job's result, see SetResult; nil for nothing.
 	Result   []byte
 	progress *progress // see Step and Checkpoint; nil while there is none

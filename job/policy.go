@@ -79,6 +79,12 @@ type Policy struct {
 	// Class names the pool of workers that runs the kind. Defaults to "default".
 	Class string
 
+	// Window is how long after its last receipt another enqueue of a job that has ended, the same (kind, key, id), is a
+	// duplicate of it; later it is a job of its own. At least twice MaxAge, at most the instance's (consumer.Config.Window).
+	// Two enqueues are told apart by the timestamps of their records. UntilDone: only until the job has ended. Whatever it is, a job that has not ended
+	// is known, and what was read once is known when it is read again, for as long as the instance's window. Defaults to that.
+	Window time.Duration
+
 	// Tuning fields.
 
 	// Timeout bounds one attempt; the context given to the handler ends then. Defaults to 30 s.
@@ -100,6 +106,11 @@ type Backoff struct {
 	Factor  float64       // defaults to 2
 	Jitter  float64       // share of the delay that may be cut off, 0 to 1. Defaults to 0.1; NoJitter for none
 }
+
+// UntilDone as Policy.Window has a job be the only one of its name while it is unfinished: another enqueue that is read before
+// it has ended is a duplicate, one that is read later is a job of its own. When the job ends in another way than done, what
+// of its name then still waits to be looked at runs in its place.
+const UntilDone time.Duration = -1
 
 // NoJitter as Backoff.Jitter asks for exact delays.
 const NoJitter = -1
@@ -143,6 +154,10 @@ func (p Policy) Validate() error {
 	}
 	add(p.Guarantee > Reconciled, "Policy.Guarantee: %d is no guarantee; use job.EffectivelyOnce, job.AtLeastOnce, job.AtMostOnce or job.Reconciled", p.Guarantee)
 	add(p.Order > Unordered, "Policy.Order: %d is no order; use job.ByKey, job.ByPartition or job.Unordered", p.Order)
+	if age := p.WithDefaults().MaxAge; p.Window != UntilDone {
+		add(p.Window < 0, "Policy.Window: %v is negative; use job.UntilDone for none beyond the end of a job", p.Window)
+		add(p.Window > 0 && age >= 0 && p.Window/2 < age, "Policy.Window: %v is less than twice MaxAge (%v); lower that too, or use job.UntilDone", p.Window, age)
+	}
 	add(p.Timeout < 0, "Policy.Timeout: %v is negative", p.Timeout)
 	add(p.MaxAttempts < 0, "Policy.MaxAttempts: %d is negative; 1 means no retry", p.MaxAttempts)
 	add(p.MaxAge < 0, "Policy.MaxAge: %v is negative", p.MaxAge)

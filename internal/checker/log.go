@@ -19,7 +19,7 @@ type entry struct {
 	epoch     int64
 	frontiers []claim
 	words     []said // receipts, then marks
-	marks     int    // how many of words, at the end, are marks
+	marks     int    // how many of words, at the end, are marks: of runs that began, and of jobs that are done and reach further
 	forget    []name
 }
 

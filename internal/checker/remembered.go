@@ -115,7 +115,9 @@ func (f *fold) take(e *entry, pos ledger.Pos, at int64) {
 			if e.epoch != f.epoch {
 				continue // a mark of somebody who does not own the task
 			}
-			f.marked[mark{w.job, w.gen, w.hop}] = true
+			if w.state == stateStarted {
+				f.marked[mark{w.job, w.gen, w.hop}] = true
+			}
 		}
 		if w.over(f.said[w.job]) {
 			f.said[w.job] = w

@@ -70,6 +70,7 @@ func (m *Machine) admit(e *Entry, s *source, r *Record) {
 		e.env.Identify(e.env.WireKind, e.env.WireKind)
 	}
 	e.lane = m.laneOf(e)
+	m.spans.hold(e)
 	s.next = r.Offset + 1
 	e.index = s.win.push(r.Offset)
 	s.held++

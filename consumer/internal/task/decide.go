@@ -21,7 +21,7 @@ func (m *Machine) view(id job.Identity) dedupe.Receipt {
 	if f := m.pending.get(&id); f != nil {
 		r = dedupe.Join(r, *f)
 	}
-	return r
+	return m.spans.view(&id, r)
 }
 
 // decide says what becomes of the head of a lane. The order of the questions is the design's: what the record is, what is
@@ -72,17 +72,18 @@ func (m *Machine) isLeaving(e *Entry) bool {
 // known settles what the receipts have an answer for: another payload under the same identity, a duplicate, a stale copy.
 func (m *Machine) known(e *Entry) bool {
 	r := m.view(e.env.Identity)
+	stands := m.standing(e, &r)
 	switch {
-	case r.State == dedupe.StateNone:
+	case r.State == dedupe.StateNone || stands == begins:
 		e.env.Restore(nil)
-		return m.begun(e, r)
-	case e.src.tier < 0 && r.Gen == 0 && r.Digest != e.env.Digest:
+		return m.begun(e, dedupe.Receipt{})
+	case stands != outdated && e.src.tier < 0 && r.Gen == 0 && r.Digest != e.env.Digest:
 		m.file(e, dlq.Conflict, job.CodeConflict, fmt.Sprintf("job %s/%s was enqueued before with another payload", e.env.WireKind, e.env.ID))
 		return true
-	case !r.Stale(e.env.Generation, e.env.Hop):
+	case stands == itsOwn && !r.Stale(e.env.Generation, e.env.Hop):
 		e.env.Restore(r.Result)
 		return m.begun(e, r)
-	case r.State == dedupe.Done:
+	case r.State == dedupe.Done || stands == second:
 		m.settle(e, EndDuplicate)
 	default:
 		m.settle(e, EndStale)

@@ -63,7 +63,10 @@ func (x *flight) answer() {
 	p.carry()
 }
 
-func (p *proc) learn(r dedupe.Receipt) { p.known[r.Identity] = p.known[r.Identity].join(factOf(&r)) }
+func (p *proc) learn(r dedupe.Receipt) {
+	r.At = dedupe.Stamp(p.w.time())
+	p.known[r.Identity] = p.known[r.Identity].join(factOf(&r))
+}
 
 // landLog lets the next part of the oldest log record reach the log.
 func (x *flight) landLog() {

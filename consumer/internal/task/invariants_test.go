@@ -19,13 +19,14 @@ func (p *proc) checkRun(e *Entry) {
 		w.fail("I12: %s offers %s without a lease", p.name, p.title(e))
 	}
 	for _, f := range []fact{p.known[env.Identity], w.folds[p.m.cfg.Store.Position().Next].facts[env.Identity]} {
-		if f.stale(env.Generation, env.Hop) {
+		if f.staleAt(env.Origin.Offset, env.Generation, env.Hop) {
 			w.fail("I6: %s runs %s, which is stale by %+v", p.name, p.title(e), f)
 		}
 	}
-	if n := progressOf(e); w.member == p && n < w.kept[env.Identity] {
-		w.fail("KEPT: %s runs %s with progress %d, %d was durable", p.name, p.title(e), n, w.kept[env.Identity])
+	if n := progressOf(e); w.member == p && n < w.kept[enqueueOf(env)] {
+		w.fail("KEPT: %s runs %s with progress %d, %d was durable", p.name, p.title(e), n, w.kept[enqueueOf(env)])
 	}
+	p.checkEnqueue(e)
 	src := w.topic(env.Topic)
 	if repeats(e) {
 		p.checkRepeat(e)
@@ -129,6 +130,7 @@ func (w *world) checkLanded(e *dedupe.Entry, by *proc, before, after *fold) {
 			w.fail("I2: the frontier of %s in force goes back from %d to %d (%v)", t.name, old, at, has)
 		}
 	}
+	w.checkReach(e, by, after)
 	w.checkSettled(after, func(t *partition) (int64, bool) { at, ok := after.fr[t.id]; return at, ok }, "logged")
 }
 
@@ -146,7 +148,7 @@ func (w *world) checkSettled(f *fold, offset func(*partition) (int64, bool), how
 		for _, g := range t.ghost[t.start:max(to, t.start)] {
 			known := f.facts[g.Identity]
 			other := !t.tier && known.digest != g.Digest && w.redriven[g.Identity] == 0 // another payload under a used identity
-			if known.stale(g.Generation, g.Hop) && !other || !t.tier && w.done[g.Offset] {
+			if known.staleAt(g.Origin.Offset, g.Generation, g.Hop) && (!other || known.repeats && known.origin > g.Offset) || w.skipped(g, known) && !other || !t.tier && w.done[g.Offset] {
 				continue
 			}
 			if !slices.ContainsFunc(w.letters, func(l *letter) bool {
@@ -184,14 +186,14 @@ func (w *world) checkAlive(f *fold) {
 	for id := range w.names {
 		e := f.facts[id]
 		gen := w.redriven[id]
-		alive, again := w.ended(id, f), gen == 0 || e.state == dedupe.Done || e.state != 0 && e.gen >= gen
+		alive, again := w.ended(id, f), gen == 0 || e.state == dedupe.Done || e.state != 0 && e.gen >= gen || e.repeats && e.origin > w.redrivenAt[id]
 		if alive && again {
 			continue
 		}
 		for _, t := range w.topics {
 			for _, g := range t.ghost[min(from(t), int64(len(t.ghost))):] {
 				if g.Identity == id {
-					alive = alive || !e.stale(g.Generation, g.Hop)
+					alive = alive || !e.staleAt(g.Origin.Offset, g.Generation, g.Hop)
 					again = again || g.Generation >= gen
 				}
 			}

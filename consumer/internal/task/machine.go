@@ -96,6 +96,7 @@ type Machine struct {
 	refused  int      // of those: refused at least once
 	again    []*Write // of those: waiting to be tried again
 	seq      uint64
+	spans    spans
 	pending  recent  // settled, or kept, since the last segment
 	keeps    []*Keep // of those, the kept
 	usual    int     // receipts in the last segment

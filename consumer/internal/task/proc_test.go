@@ -33,14 +33,15 @@ type proc struct {
 	cleared int // suspects that ran alone and are done with
 
 	// what the test knows of it
-	known  map[job.Identity]fact // settled in this process
-	done   map[int64]bool        // and what succeeded in it without a receipt
-	active map[*Entry]bool       // offered or writing
-	emits  map[job.Identity]bool // succeeded, what they emitted is not acked
-	last   map[string]int64      // offset of the last start of a key
-	lease  bool
-	obeyed bool // an operator's order on the job topic
-	lazy   bool // effects wait: the shard applies several inputs before it carries them out
+	known     map[job.Identity]fact // settled in this process
+	swallowed map[int64]bool        // records of the job topic that were read while their job, now done, was not
+	done      map[int64]bool        // and what succeeded in it without a receipt
+	active    map[*Entry]bool       // offered or writing
+	emits     map[job.Identity]bool // succeeded, what they emitted is not acked
+	last      map[string]int64      // offset of the last start of a key
+	lease     bool
+	obeyed    bool // an operator's order on the job topic
+	lazy      bool // effects wait: the shard applies several inputs before it carries them out
 }
 
 type answer struct {
@@ -57,7 +58,7 @@ func (w *world) assign(name string, tiers ...string) *proc {
 	}
 	w.seq++
 	p := &proc{w: w, name: name, seq: w.seq, fetch: map[string]int64{}, started: map[string]bool{}, paused: map[string]bool{}, want: map[string]int64{},
-		known: map[job.Identity]fact{}, done: map[int64]bool{}, active: map[*Entry]bool{}, emits: map[job.Identity]bool{}, behind: map[*Entry][]*Entry{}, last: map[string]int64{}, lease: true}
+		known: map[job.Identity]fact{}, done: map[int64]bool{}, active: map[*Entry]bool{}, emits: map[job.Identity]bool{}, behind: map[*Entry][]*Entry{}, last: map[string]int64{}, lease: true, swallowed: map[int64]bool{}}
 	var known []dedupe.TopicID
 	for _, t := range w.topics {
 		known = append(known, t.id)
@@ -261,7 +262,8 @@ func (p *proc) end(es []*Entry, o job.Outcome) {
 		if o.Verdict == job.VerdictDone && repeats(e) {
 			p.w.done[e.env.Offset], p.done[e.env.Offset] = true, true
 		} else if o.Verdict == job.VerdictDone && !p.gone && e.env.Emitted == nil {
-			p.learn(dedupe.Receipt{Identity: e.env.Identity, State: dedupe.Done, Gen: e.env.Generation, Digest: e.env.Digest})
+			p.swallow(e)
+			p.learn(dedupe.Receipt{Identity: e.env.Identity, State: dedupe.Done, Gen: e.env.Generation, Digest: e.env.Digest, Origin: e.env.Origin.Offset, Repeats: windowed(e.env.Kind)})
 		}
 	}
 	for _, e := range es {

@@ -68,7 +68,7 @@ func (m *Machine) flush() {
 	m.dirty = false
 	seg.Receipts, m.usual = m.pending.list, len(m.pending.list)
 	seg.keeps, m.keeps = m.keeps, nil
-	seg.Marks = marks(seg.keeps)
+	seg.Marks = m.spans.send(marks(seg.keeps))
 	m.stamp(seg.Receipts)
 	m.pending, m.inFlight = m.inFlight, m.pending
 	m.segment = seg
@@ -139,6 +139,7 @@ func (m *Machine) gapRead() {
 	seg := m.segment
 	m.segment = nil
 	m.inFlight.reset()
+	m.spans.durable(false)
 	m.dirty = true
 	if m.phase == draining { // not ours to claim any more
 		m.Abandon(m.now)
@@ -156,6 +157,7 @@ func (m *Machine) durable() {
 	seg := m.segment
 	m.segment = nil
 	m.kept(seg)
+	m.spans.durable(true)
 	m.claimed = m.now
 	m.inFlight.reset()
 	m.released = m.released || seg.Release != dedupe.Held

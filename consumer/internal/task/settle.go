@@ -82,6 +82,7 @@ func (m *Machine) succeed(e *Entry) {
 	}
 	if e.recorded() {
 		m.record(done)
+		m.reach(e, &done)
 	}
 	m.settle(e, EndDone)
 }
@@ -211,6 +212,7 @@ func (m *Machine) Written(w *Write, res WriteResult, now int64) {
 		m.cfg.Tally.written(w)
 		if !w.silent {
 			m.record(w.receipt)
+			m.reach(e, &w.receipt)
 		}
 		m.settle(e, w.end)
 	case res == TooLarge && w.Dest == ToTier:
@@ -277,7 +279,7 @@ func (m *Machine) receipt(e *Entry, s dedupe.State, hop uint32, burnt int, code 
 
 func receiptOf(msg *job.Message, s dedupe.State, hop uint32, burnt int, code job.Code) dedupe.Receipt {
 	r := dedupe.Receipt{Identity: msg.Identity, Gen: msg.Generation, Hop: hop, State: s, Attempt: uint32(max(burnt, 0)),
-		Origin: msg.Origin.Offset, Digest: msg.Digest, Code: code}
+		Origin: msg.Origin.Offset, Digest: msg.Digest, Code: code, Repeats: msg.Repeats}
 	if msg.Key != nil {
 		r.KeyHash = job.KeyHash(msg.Key)
 	}
@@ -286,6 +288,7 @@ func receiptOf(msg *job.Message, s dedupe.State, hop uint32, burnt int, code job
 
 // record puts a receipt where it is seen at once and where the next segment takes it.
 func (m *Machine) record(r dedupe.Receipt) {
+	r.At = m.stamp32()                    // as near as it is known before the log has it
 	m.pending.reserve(min(m.usual, 4096)) // a segment is often as long as the one before
 	m.pending.add(r)
 }
@@ -296,6 +299,7 @@ func (m *Machine) settle(e *Entry, end End) {
 	e.state = settled
 	m.seq++
 	s := e.src
+	m.spans.settled(e)
 	s.win.settle(e.index, m.seq)
 	s.held--
 	s.bytes -= e.size

@@ -91,7 +91,7 @@ func (s *sim) assignAny() {
 
 func (s *sim) produceAny() {
 	s.jobs++
-	m := job.Message{Kind: []string{"keyed", "keyed", "free", "part", "oldkeyed", "mystery", "again", "again", "once"}[s.pick(9)], ID: fmt.Sprintf("j%d", s.pick(5)),
+	m := job.Message{Kind: []string{"keyed", "keyed", "free", "part", "oldkeyed", "mystery", "again", "again", "once", soon, until, until}[s.pick(12)], ID: fmt.Sprintf("j%d", s.pick(5)),
 		Key: []byte{'k', byte('0' + s.pick(2))}, Payload: []byte("payload")}
 	switch s.pick(12) {
 	case 1:
@@ -282,7 +282,7 @@ func (s *sim) endSome(p *proc) {
 
 // run is one run of a job: a generation and hop of it.
 type run struct {
-	id       job.Identity
+	enqueued
 	gen, hop uint32
 }
 
@@ -304,7 +304,7 @@ func (s *sim) startOne(p *proc, e *Entry) {
 		return
 	}
 	s.starting[e] = marking
-	x := run{e.env.Identity, e.env.Generation, e.env.Hop}
+	x := runOf(e)
 	p.m.Keep(&Keep{Receipt: SuspectMark(e), Mark: true, Answer: func(durable bool) {
 		if !durable || s.starting[e] != marking {
 			return
@@ -343,7 +343,7 @@ func (s *sim) keepSome(p *proc) {
 	_ = e.env.Checkpoint(job.WithKeeper(context.Background(), keeps(func(state []byte) {
 		p.m.Keep(&Keep{Receipt: Progress(e.Message(), state), Answer: func(durable bool) {
 			if durable && s.member == p && p.m.phase != gone {
-				s.kept[e.env.Identity] = max(s.kept[e.env.Identity], n)
+				s.kept[enqueueOf(&e.env)] = max(s.kept[enqueueOf(&e.env)], n)
 			}
 		}}, s.now)
 		p.carry()

@@ -54,7 +54,12 @@ func (m *Machine) inherited(e *Entry, due int64) bool {
 		return false
 	}
 	r := m.view(e.env.Identity)
-	if r.StaleAt(e.env.Origin.Offset, e.env.Generation, e.env.Hop) {
+	switch m.standing(e, &r) {
+	case itsOwn:
+		if r.Stale(e.env.Generation, e.env.Hop) {
+			return false
+		}
+	case second, outdated:
 		return false
 	}
 	s.doubts--

@@ -7,7 +7,7 @@ import (
 	"github.com/waybill-dev/waybill/job"
 )
 
-func runOf(e *Entry) run { return run{e.env.Identity, e.env.Generation, e.env.Hop} }
+func runOf(e *Entry) run { return run{enqueueOf(&e.env), e.env.Generation, e.env.Hop} }
 
 // die ends a process with the attempts that run in it, one of which may be why.
 func (s *sim) die(p *proc) {

@@ -19,37 +19,39 @@ import (
 // receipt log, the dead letters, the group's offsets, and the processes that own the task one after the other, or believe
 // to. Nothing happens in it by itself: each test takes its steps.
 type world struct {
-	now       int64
-	kinds     Catalog
-	plan      retrytopics.Plan
-	width     int32 // partitions of the job topic; the world has its partition 0
-	tiers     []Tier
-	limits    Limits
-	readAhead time.Duration
-	chain     int
-	startEnd  bool
-	keep      time.Duration
-	maxHop    uint32
-	topics    []*partition // the job topic first
-	log       []logged
-	folds     []fold // folds[n] is the naive fold of the first n entries
-	committed map[string]place
-	letters   []*letter
-	audits    map[job.Identity]string
-	kept      map[job.Identity]int // how often a job has made progress durable, as owners in force were told
-	procs     []*proc
-	member    *proc
-	orphans   []*flight // of processes that are gone: they land late or never
-	names     map[job.Identity]string
-	redriven  map[job.Identity]uint32
-	done      map[int64]bool // records of the job topic whose success leaves no receipt, and that succeeded
-	rewound   bool           // an operator's order on the job topic is not yet obeyed
-	seq       int
-	part      int // receipts in one log record
-	trace     func(format string, a ...any)
-	violation string // the first one
-	fuse      int    // effects that are carried out until a process ends between two of them; 0: none will
-	burnt     int    // how often that has happened
+	now        int64
+	kinds      Catalog
+	plan       retrytopics.Plan
+	width      int32 // partitions of the job topic; the world has its partition 0
+	tiers      []Tier
+	limits     Limits
+	readAhead  time.Duration
+	chain      int
+	startEnd   bool
+	keep       time.Duration
+	maxHop     uint32
+	topics     []*partition // the job topic first
+	log        []logged
+	folds      []fold // folds[n] is the naive fold of the first n entries
+	committed  map[string]place
+	letters    []*letter
+	audits     map[job.Identity]string
+	kept       map[enqueued]int // how often a job has made progress durable, as owners in force were told
+	procs      []*proc
+	member     *proc
+	orphans    []*flight // of processes that are gone: they land late or never
+	names      map[job.Identity]string
+	redriven   map[job.Identity]uint32
+	owed       map[int64]bool         // records of the job topic that are certainly jobs of their own
+	redrivenAt map[job.Identity]int64 // origin of the last redrive
+	done       map[int64]bool         // records of the job topic whose success leaves no receipt, and that succeeded
+	rewound    bool                   // an operator's order on the job topic is not yet obeyed
+	seq        int
+	part       int // receipts in one log record
+	trace      func(format string, a ...any)
+	violation  string // the first one
+	fuse       int    // effects that are carried out until a process ends between two of them; 0: none will
+	burnt      int    // how often that has happened
 }
 
 type place struct {
@@ -84,7 +86,7 @@ type letter struct {
 var day0 = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func newWorld() *world {
-	w := &world{now: day0.UnixNano() + 345_678, committed: map[string]place{}, audits: map[job.Identity]string{}, kept: map[job.Identity]int{}, names: map[job.Identity]string{},
+	w := &world{now: day0.UnixNano() + 345_678, committed: map[string]place{}, audits: map[job.Identity]string{}, kept: map[enqueued]int{}, owed: map[int64]bool{}, redrivenAt: map[job.Identity]int64{}, names: map[job.Identity]string{},
 		redriven: map[job.Identity]uint32{}, done: map[int64]bool{}, part: 1000, keep: 10 * time.Minute, trace: func(string, ...any) {}}
 	delays := []time.Duration{10 * time.Second, 2 * time.Minute}
 	plan, err := retrytopics.NewPlan(delays)
@@ -109,6 +111,10 @@ func newWorld() *world {
 	for name, g := range map[string]job.Guarantee{"once": job.AtMostOnce, "asked": job.Reconciled} {
 		w.kinds[name] = kind(name, name, job.ByKey)
 		w.kinds[name].Policy.Guarantee = g
+	}
+	for name, window := range map[string]time.Duration{soon: soonWindow * time.Second, until: job.UntilDone} {
+		w.kinds[name] = kind(name, name, job.ByKey)
+		w.kinds[name].Policy.Window = window
 	}
 	w.folds = []fold{emptyFold()}
 	return w
@@ -169,6 +175,9 @@ func (w *world) append(t *partition, key, value []byte, headers []job.Header) in
 		w.names[e.Identity] = e.Kind + "/" + e.ID
 	}
 	t.recs, t.ghost = append(t.recs, r), append(t.ghost, e)
+	if !t.tier {
+		w.owe(e)
+	}
 	return r.Offset
 }
 
@@ -177,7 +186,7 @@ func (w *world) redrive(l *letter, payload []byte) {
 	e := *l.env
 	e.Payload = payload
 	gen := l.env.Generation + 1
-	w.redriven[e.Identity] = max(w.redriven[e.Identity], gen)
+	w.redriven[e.Identity], w.redrivenAt[e.Identity] = max(w.redriven[e.Identity], gen), e.Origin.Offset
 	w.append(w.topics[1], e.Key, payload, job.CopyHeaders(nil, &e, &job.Stamp{Gen: gen, Origin: e.Origin}))
 }
 
@@ -220,7 +229,7 @@ func (f fold) apply(e *dedupe.Entry, by *proc) fold {
 		}
 		for i := range receipts {
 			r := &receipts[i]
-			f.facts[r.Identity] = f.facts[r.Identity].join(factOf(r))
+			f.facts[r.Identity] = f.facts[r.Identity].join(factOf(r).landed(e))
 		}
 	}
 	if e.Segment.Epoch != f.epoch || len(e.Segment.Frontiers) == 0 {
@@ -243,15 +252,23 @@ type fact struct {
 	gen, hop uint32
 	digest   uint64
 	suspect  bool // started by an owner that found it started
+	repeats  bool // it may be enqueued again
+	origin   int64
+	at       uint32
 }
 
 func factOf(r *dedupe.Receipt) fact {
-	return fact{r.State, r.Gen, r.Hop, r.Digest, r.State == dedupe.Started && r.Code == job.CodeSuspect}
+	return fact{r.State, r.Gen, r.Hop, r.Digest, r.State == dedupe.Started && r.Code == job.CodeSuspect, r.Repeats, r.Origin, r.At}
+}
+
+func (a fact) landed(e *dedupe.Entry) fact {
+	a.at = dedupe.Stamp(e.Time)
+	return a
 }
 
 func (a fact) final() bool { return a.state >= dedupe.Expired }
 
-// join: the maximum of (done, generation, final: dead above discarded and expired, next hop, started by an owner that found it so above started above step above retrying).
+// join: the maximum of (origin, where it may be enqueued again; done, generation, final: dead above discarded and expired, next hop, started by an owner that found it so above started above step above retrying).
 func (a fact) join(b fact) fact {
 	flag := func(b bool) int {
 		if b {
@@ -271,7 +288,12 @@ func (a fact) join(b fact) fact {
 	running := func(f fact) int {
 		return flag(f.state == dedupe.Step) + 2*flag(f.state == dedupe.Started) + flag(f.suspect)
 	}
-	c := cmp.Or(flag(b.state != 0)-flag(a.state != 0), flag(b.state == dedupe.Done)-flag(a.state == dedupe.Done), cmp.Compare(b.gen, a.gen),
+	enqueue := func(f fact) int {
+		return flag(f.repeats) * (1 + int(f.origin))
+	}
+	at := max(a.at, b.at)
+	a.at, b.at = at, at
+	c := cmp.Or(flag(b.state != 0)-flag(a.state != 0), enqueue(b)-enqueue(a), flag(b.state == dedupe.Done)-flag(a.state == dedupe.Done), cmp.Compare(b.gen, a.gen),
 		end(b)-end(a), cmp.Compare(b.hop, a.hop), running(b)-running(a))
 	if c > 0 {
 		return b
