@@ -86,6 +86,9 @@ func TestNewRefuses(t *testing.T) {
 		"a short window":       {func(c *consumer.Config) { c.Window = time.Second }, "Window"},
 		"a window below twice MaxAge": {func(c *consumer.Config) { c.Window = 47 * time.Hour },
 			`Window: 47h0m0s is less than twice the MaxAge of kind "note"`},
+		"a window above it": {func(c *consumer.Config) {
+			processor.Handle(c.Mux, func(context.Context, *job.Job[monthly]) error { return nil }, job.Policy{Window: 720 * time.Hour})
+		}, `Window: 72h0m0s is less than the window of kind "monthly" (Policy.Window, 720h0m0s)`},
 		"keep unknown":         {func(c *consumer.Config) { c.KeepUnknown = -1 }, "KeepUnknown"},
 		"memory":               {func(c *consumer.Config) { c.Memory = 1000 }, "Memory"},
 		"tick":                 {func(c *consumer.Config) { c.Tick = 1 }, "Tick"},
@@ -227,3 +230,7 @@ consumer:
 		t.Errorf("an absent file: %v", err)
 	}
 }
+
+type monthly struct{}
+
+func (monthly) Kind() string { return "monthly" }
