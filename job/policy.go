@@ -14,9 +14,15 @@ const (
 	ByKey       Order = iota // jobs of one key start in log order, one at a time; a retried job lets successors pass
 	ByPartition              // jobs of one partition start in log order, one at a time
 	Unordered                // no order; still never two records of one identity at once
+	// ByKeyStrict is ByKey through retries: a job starts when every job of its key that entered the job topic before it has
+	// ended, is it done, discarded, expired or, unless Policy.OnDead says otherwise, filed as a dead letter. So one that fails holds up its
+	// key until its retries have come to an end, and only its key: what stands behind it follows it through the retry tiers, at
+	// one record written a job and retry. Jobs of other kinds that have the key and wait for a retry, or for their time (Options.At),
+	// hold it up as well. A redriven job has no place in the order, unless the key was held for it.
+	ByKeyStrict
 )
 
-// String is the order's name as used in settings and events: by_key, by_partition, unordered.
+// String is the order's name as used in settings and events: by_key, by_partition, unordered, by_key_strict.
 func (o Order) String() string {
 	switch o {
 	case ByKey:
@@ -25,9 +31,36 @@ func (o Order) String() string {
 		return "by_partition"
 	case Unordered:
 		return "unordered"
+	case ByKeyStrict:
+		return "by_key_strict"
 	}
 	return fmt.Sprintf("order_%d", uint8(o))
 }
+
+// OnDead says what becomes of the jobs behind a dead one under ByKeyStrict.
+type OnDead uint8
+
+// The ways.
+const (
+	Unblock OnDead = iota // they go on as soon as its letter is filed
+	// Block holds the key until a redrive of the letter is done, discarded or expired, or the job's receipt is forgotten (waybill
+	// receipt forget). The receipt is kept however long that takes.
+	Block
+)
+
+// String is the name as used in settings and events: unblock, block.
+func (d OnDead) String() string {
+	switch d {
+	case Unblock:
+		return "unblock"
+	case Block:
+		return "block"
+	}
+	return fmt.Sprintf("on_dead_%d", uint8(d))
+}
+
+// DefaultMaxFollowers is Policy.MaxFollowers where none is given.
+const DefaultMaxFollowers = 10_000
 
 // Guarantee says what a kind is promised about running again.
 type Guarantee uint8
@@ -76,6 +109,8 @@ type Policy struct {
 	Guarantee Guarantee
 	// Order defaults to ByKey.
 	Order Order
+	// OnDead defaults to Unblock. Only ByKeyStrict knows it.
+	OnDead OnDead
 	// Class names the pool of workers that runs the kind. Defaults to "default".
 	Class string
 
@@ -96,6 +131,9 @@ type Policy struct {
 	MaxAge time.Duration
 	// Backoff is the delay before each retry.
 	Backoff Backoff
+	// MaxFollowers is how many jobs may stand behind one unfinished job of their key before the partition is paused
+	// (key_blocked), until half of them are gone. Defaults to 10,000. Only ByKeyStrict knows it.
+	MaxFollowers int
 }
 
 // Backoff is an exponential plan: the n-th retry waits Initial*Factor^(n-1), at most Max, shortened by up to Jitter of
@@ -141,6 +179,9 @@ func (p Policy) WithDefaults() Policy {
 	if p.Backoff.Jitter == 0 {
 		p.Backoff.Jitter = 0.1
 	}
+	if p.MaxFollowers == 0 && p.Order == ByKeyStrict {
+		p.MaxFollowers = DefaultMaxFollowers
+	}
 	return p
 }
 
@@ -153,7 +194,12 @@ func (p Policy) Validate() error {
 		}
 	}
 	add(p.Guarantee > Reconciled, "Policy.Guarantee: %d is no guarantee; use job.EffectivelyOnce, job.AtLeastOnce, job.AtMostOnce or job.Reconciled", p.Guarantee)
-	add(p.Order > Unordered, "Policy.Order: %d is no order; use job.ByKey, job.ByPartition or job.Unordered", p.Order)
+	add(p.Order > ByKeyStrict, "Policy.Order: %d is no order; use job.ByKey, job.ByKeyStrict, job.ByPartition or job.Unordered", p.Order)
+	add(p.OnDead > Block, "Policy.OnDead: %d is none of job.Unblock and job.Block", p.OnDead)
+	add(p.OnDead == Block && p.Order != ByKeyStrict, "Policy.OnDead: job.Block needs Policy.Order job.ByKeyStrict; under any other order no job waits for a dead one")
+	add(p.MaxFollowers < 0, "Policy.MaxFollowers: %d is negative; 0 means %d", p.MaxFollowers, DefaultMaxFollowers)
+	add(p.MaxFollowers > 0 && p.Order != ByKeyStrict, "Policy.MaxFollowers: it needs Policy.Order job.ByKeyStrict; under any other order no job follows")
+	add(p.Window != 0 && p.Order == ByKeyStrict, "Policy.Window: job.ByKeyStrict knows only the window of the instance; leave it 0, or use job.ByKey")
 	if age := p.WithDefaults().MaxAge; p.Window != UntilDone {
 		add(p.Window < 0, "Policy.Window: %v is negative; use job.UntilDone for none beyond the end of a job", p.Window)
 		add(p.Window > 0 && age >= 0 && p.Window/2 < age, "Policy.Window: %v is less than twice MaxAge (%v); lower that too, or use job.UntilDone", p.Window, age)

@@ -52,6 +52,8 @@ func event(m *job.Message, orders Orders) ledger.Event {
 		e.Order = ledger.ByPartition
 	case o == job.Unordered || m.Key == nil:
 		e.Order = ledger.Unordered
+	case o == job.ByKeyStrict:
+		e.Order = ledger.ByKeyStrict
 	}
 	return e
 }

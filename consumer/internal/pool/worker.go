@@ -116,7 +116,7 @@ func (w *worker) next() (processor.Attempt, bool) {
 func (w *worker) finish(o job.Outcome) { w.end(o, true) }
 
 // end notes the outcome of the job at hand and, if its attempt began, when and how long it took. What is chained to it goes
-// on unless it was cancelled: then it has not had its turn. What waits with a worker that turns out to be slow goes back to
+// on unless it was cancelled: then it has not had its turn; of a strict kind unless it is not done. What waits with a worker that turns out to be slow goes back to
 // the pool.
 func (w *worker) end(o job.Outcome, began bool) {
 	w.mu.Lock()
@@ -130,7 +130,7 @@ func (w *worker) end(o job.Outcome, began bool) {
 	w.at++
 	w.took++
 	w.unstick()
-	if o.Verdict == job.VerdictCancelled {
+	if e.Breaks(&o) {
 		for ; w.at < len(w.batch) && !w.heads[w.at]; w.at++ {
 			w.batch[w.at].Return()
 		}

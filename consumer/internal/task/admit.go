@@ -86,10 +86,17 @@ func (m *Machine) admit(e *Entry, s *source, r *Record) {
 		if e.ready = due; due > m.now {
 			e.state = waitingDue
 			s.wait.push(due, m.horizon(), e)
+			if m.strict != nil {
+				m.seen(e)
+			}
 			return
 		}
 	} else {
 		e.inherited = m.inherited(e, 0)
+	}
+	if m.strict != nil {
+		m.seen(e)
+		m.enters(e)
 	}
 	m.enqueue(e)
 }
@@ -142,7 +149,7 @@ func (m *Machine) laneOf(e *Entry) uint64 {
 		switch e.Kind.Policy.Order {
 		case job.ByPartition:
 			return 0
-		case job.ByKey:
+		case job.ByKey, job.ByKeyStrict:
 			if e.env.Key != nil {
 				return job.KeyHash(e.env.Key)
 			}
@@ -195,6 +202,9 @@ func (m *Machine) release() {
 	for _, s := range m.sources[1:] {
 		s.wait.approach(m.horizon())
 		for e := s.wait.pop(m.now); e != nil; e = s.wait.pop(m.now) {
+			if m.strict != nil {
+				m.enters(e)
+			}
 			m.enqueue(e)
 		}
 	}

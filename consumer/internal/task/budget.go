@@ -78,6 +78,7 @@ func (m *Machine) balance() {
 		m.hysteresis(s, Ahead, n, l.Ahead, 0, 1)
 	}
 	m.balanceWrites()
+	m.balanceKeys()
 }
 
 // share is how much of a tier's limit may wait for later than the horizon. The rest is for what is about to be due: a

@@ -7,7 +7,7 @@ import (
 
 // A chain is the head of a lane and what waits behind it, handed to a pool together: a worker runs them one after the
 // other, and hands the rest back as soon as one was cancelled and so has not had its turn. One that failed has: it hops, and
-// what waits behind it waits for nothing. So the order of a lane costs no way through the shard for each of its jobs, nor for
+// what waits behind it waits for nothing, save where the kind is strict. So the order of a lane costs no way through the shard for each of its jobs, nor for
 // each that fails, which is what a hot key would be bound by.
 //
 // What is in a chain stays in its lane, linked by next. The links between its members do not change before they are back,
@@ -18,6 +18,9 @@ import (
 // answers to those that are left out there (is it known, is it too far) cannot turn against a job while it is with a pool.
 func (m *Machine) follow(e *Entry) {
 	if m.cfg.Chain <= 1 || e.next == nil || e.Kind.batches() || e.suspicion != NoSuspect {
+		return
+	}
+	if e.Kind.strict() && !m.strict.free(e) {
 		return
 	}
 	m.links.begin(e)
@@ -31,7 +34,7 @@ func (m *Machine) follow(e *Entry) {
 
 func (m *Machine) mayFollow(e *Entry) bool {
 	env := &e.env
-	return e.state == inLane && !e.inherited && !e.Kind.Policy.Guarantee.Marked() && e.unread == "" && env.Fault == "" && env.Expires.IsZero() && (env.At.IsZero() || e.src.tier >= 0 && nanos(env.At) <= m.now) &&
+	return e.state == inLane && !e.inherited && !e.early && !e.Kind.Policy.Guarantee.Marked() && e.unread == "" && env.Fault == "" && env.Expires.IsZero() && (env.At.IsZero() || e.src.tier >= 0 && nanos(env.At) <= m.now) &&
 		env.Version <= e.Kind.Version && !m.tooFar(e) && !m.isLeaving(e) && m.plain(e) && m.links.add(e)
 }
 

@@ -52,6 +52,7 @@ func (m *Machine) decide(e *Entry) {
 		m.end(e, dedupe.Expired, job.CodeExpired, "expired "+job.FormatTime(env.Expires))
 	case !env.At.IsZero() && nanos(env.At) > m.now:
 		m.postpone(e, time.Duration(nanos(env.At)-m.now), env.At, job.CodeScheduled)
+	case m.standsBehind(e):
 	case e.Kind == nil:
 		m.unknown(e, job.CodeUnknownKind, fmt.Sprintf("no handler is registered for kind %q", env.WireKind))
 	case env.Version > e.Kind.Version:
@@ -105,7 +106,7 @@ func (m *Machine) begun(e *Entry, r dedupe.Receipt) bool {
 		}
 		return started
 	case job.Reconciled:
-		filed := r.State == dedupe.Dead && r.Gen < e.env.Generation && r.Code == job.CodeUnreconciled // and redriven
+		filed := r.State == dedupe.Dead && r.Gen < e.env.Generation && (r.Code == job.CodeUnreconciled || r.Code == job.CodeHolding) // and redriven
 		e.env.Unsure = started || filed || e.env.LastCode == job.CodeUnreconciled
 	}
 	return m.suspected(e, &r, started)

@@ -21,6 +21,8 @@
 // settled + held (I8); frontiers are claimed only under the newest epoch (I9). The first success of an AtLeastOnce kind has
 // no receipt (I3): a segment only moves the frontier over it, and none runs further ahead of that than Limits.Reruns.
 //
+// Kinds that keep their order through retries are seen to in strict.go; a task without one pays nothing for it.
+//
 // How an ownership ends is in release.go, and what is done about one that did not end in order in suspect.go.
 //
 // Only package consumer may import it. It never blocks, never allocates per job beyond the entry itself, and never fails:

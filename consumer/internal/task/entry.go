@@ -63,6 +63,7 @@ type Entry struct {
 	judged    bool   // suspicion is known
 	inherited bool   // see Machine.inherited
 	left      bool   // its lane, when it was first to be written
+	early     bool   // see Machine.enters
 	unread    string // why the batch that the entry stands for was not opened
 }
 

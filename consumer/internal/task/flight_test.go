@@ -29,8 +29,14 @@ func (x *flight) landWrite() {
 	env := e.env
 	switch x.write.Dest {
 	case ToTier:
+		if x.write.receipt.Code == job.CodeFollows {
+			w.follows++
+		}
 		w.append(w.topic(x.write.Topic), env.Key, env.Payload, job.CopyHeaders(nil, &env, &x.write.Stamp))
 	case ToDeadLetters:
+		if x.write.receipt.Code == job.CodeHolding {
+			w.holders++
+		}
 		w.letters = append(w.letters, &letter{&env, x.write.Disposition, x.write.Code, x.write.Attempts, x.write.Truncated})
 	case ToJobs:
 	default:

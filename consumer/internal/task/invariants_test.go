@@ -48,12 +48,16 @@ func (p *proc) checkRun(e *Entry) {
 			w.fail("I5: %s runs %s beside %s", p.name, p.title(e), p.title(x))
 		}
 	}
+	if e.Kind != nil && e.Kind.Policy.Order == job.ByKeyStrict { // it may have left the line for a while
+		order += ", strict"
+	}
 	if !src.tier && (env.Key != nil || order == "partition") {
 		if last, ok := p.last[order]; ok && last > env.Offset {
 			w.fail("I5: %s starts %s at %d after one at %d", p.name, p.title(e), env.Offset, last)
 		}
 		p.last[order] = env.Offset
 	}
+	p.checkStrict(e)
 	p.active[e] = true
 }
 
@@ -80,7 +84,7 @@ func orderOf(e *Entry) string {
 	if e.Kind != nil && e.Kind.Policy.Order == job.ByPartition {
 		return "partition"
 	}
-	if e.Kind != nil && e.Kind.Policy.Order == job.ByKey && e.env.Key != nil {
+	if e.Kind != nil && (e.Kind.Policy.Order == job.ByKey || e.Kind.Policy.Order == job.ByKeyStrict) && e.env.Key != nil {
 		return "key " + string(e.env.Key)
 	}
 	return "job " + e.env.Identity.String()

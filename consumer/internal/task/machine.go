@@ -88,6 +88,7 @@ type Machine struct {
 	heads    []*Entry                // new heads of lanes to be looked at before the input ends
 	parked   []*Entry                // heads that wait for the phase to be running
 	far      ahead
+	strict   *strict // nil without a strict kind
 	links    links
 	strings  job.Strings
 	offered  int
@@ -126,6 +127,7 @@ func New(cfg Config) *Machine {
 	m := &Machine{cfg: cfg, byTopic: map[string]*source{}, carried: map[dedupe.TopicID]int64{}, texts: map[Reason]string{}, lanes: map[uint64]*Entry{}, leaving: map[job.Identity]*Entry{},
 		epoch: -1}
 	m.main = m.addSource(cfg.Topic, cfg.TopicID, -1, 0)
+	m.strict = newStrict(cfg.Kinds)
 	for _, k := range cfg.Kinds {
 		m.far.possible = m.far.possible || k.Policy.Guarantee == job.AtLeastOnce
 	}

@@ -123,7 +123,10 @@ func (m *Machine) Proved(member bool, starts []Start, now int64) {
 			m.findAgain(s, &starts[i])
 		}
 	}
-	m.dirty = m.dirty || m.phase == proving // a new epoch claims everything anew
+	if m.phase == proving {
+		m.dirty = true // a new epoch claims everything anew
+		m.reorder()
+	}
 	m.phase, m.reown = running, false
 	m.unpark()
 	m.lookAtHeads()

@@ -233,7 +233,7 @@ func (p *proc) proceed(e *Entry, o job.Outcome) (back []*Entry) {
 	if len(rest) == 0 {
 		return nil
 	}
-	if o.Verdict != job.VerdictCancelled && p.m.phase == running && p.lease && rest[0].turn == p.m.turn {
+	if !e.Breaks(&o) && p.m.phase == running && p.lease && rest[0].turn == p.m.turn {
 		p.start(rest[0], rest[1:])
 		return nil
 	}

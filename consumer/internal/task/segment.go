@@ -129,6 +129,7 @@ func (m *Machine) gapRead() {
 		} else {
 			m.drained()
 		}
+		m.reorder()
 		m.unpark()
 		m.lookAtHeads()
 		return

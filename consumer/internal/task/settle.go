@@ -120,7 +120,7 @@ func jitter(id job.Identity, attempt int) float64 {
 // hop sends a copy to a tier; the source is settled with a retrying receipt once it is acked.
 func (m *Machine) hop(e *Entry, tier int, stamp job.Stamp, code job.Code) {
 	env := &e.env
-	if env.Hop >= m.cfg.MaxHop {
+	if env.Hop >= m.mostHops(e.Kind) {
 		m.fileBurnt(e, dlq.TooOld, code, fmt.Sprintf("the job hopped %d times: %s", env.Hop, stamp.Text), stamp.Attempts)
 		return
 	}
@@ -180,6 +180,9 @@ func (m *Machine) send(w *Write) {
 		e.left = true
 		m.leaving[e.env.Identity] = e
 		m.leave(e)
+	}
+	if m.strict != nil {
+		m.sent(w)
 	}
 	m.Out.Writes = append(m.Out.Writes, w)
 }
@@ -273,6 +276,9 @@ func (m *Machine) receipt(e *Entry, s dedupe.State, hop uint32, burnt int, code 
 		r.Result = e.env.Result
 	case dedupe.Retrying, dedupe.Dead: // a redrive goes on where the job ended
 		r.Result = e.env.Progress()
+		if (s == dedupe.Dead || r.Gen > 0) && m.holdsKey(e) {
+			r.Code = job.CodeHolding
+		}
 	}
 	return r
 }
@@ -311,6 +317,9 @@ func (m *Machine) settle(e *Entry, end End) {
 		m.trials = append(m.trials, trial{e, m.seq})
 	}
 	m.cfg.Tally.settled(e, end)
+	if m.strict != nil {
+		m.ended(e)
+	}
 	if !e.left {
 		m.leave(e)
 		return

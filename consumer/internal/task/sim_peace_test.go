@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/dlq"
 	"github.com/waybill-dev/waybill/job"
 )
 
@@ -46,12 +48,24 @@ func (s *sim) peace() {
 		if s.violation != "" || s.finished(p) {
 			break
 		}
+		s.free()
 		s.now = max(s.now+1e8, p.m.NextDue())
 	}
 	if s.violation == "" && !s.finished(p) {
 		s.fail("I15: not everything is final: %s", s.unfinished(p))
 	}
 	s.drainLast(p)
+}
+
+// free redrives what holds its key, as an operator would: nothing behind it runs before.
+func (s *sim) free() {
+	for _, l := range s.letters {
+		id := l.env.Identity
+		if f := s.folds[len(s.folds)-1].facts[id]; f.state == dedupe.Dead && f.holding && f.gen == l.env.Generation && s.redriven[id] <= f.gen && l.disp != dlq.Conflict {
+			s.freed++
+			s.redrive(l, l.env.Payload)
+		}
+	}
 }
 
 // calm takes every step that can be taken now.

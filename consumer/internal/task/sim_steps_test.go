@@ -91,7 +91,7 @@ func (s *sim) assignAny() {
 
 func (s *sim) produceAny() {
 	s.jobs++
-	m := job.Message{Kind: []string{"keyed", "keyed", "free", "part", "oldkeyed", "mystery", "again", "again", "once", soon, until, until}[s.pick(12)], ID: fmt.Sprintf("j%d", s.pick(5)),
+	m := job.Message{Kind: []string{"keyed", "keyed", "free", "part", "oldkeyed", "mystery", "again", "again", "once", soon, until, until, "strict", "strict", "strict", "holder", "holder"}[s.pick(17)], ID: fmt.Sprintf("j%d", s.pick(5)),
 		Key: []byte{'k', byte('0' + s.pick(2))}, Payload: []byte("payload")}
 	switch s.pick(12) {
 	case 1:
@@ -103,7 +103,9 @@ func (s *sim) produceAny() {
 	case 4:
 		m.Key = nil
 	case 5:
-		m.Version = 2
+		if m.Version = 2; m.Kind == "holder" { // no redrive would ever end it
+			m.Version = 1
+		}
 	case 6: // malformed: two kinds
 		h := job.ProducerHeaders(nil, &m)
 		s.append(s.main(), m.Key, m.Payload, append(h, h[0]))

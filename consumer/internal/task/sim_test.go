@@ -27,6 +27,7 @@ type sim struct {
 	count  map[string]int  // steps taken, by name
 	jobs   int
 	ended  bool // choices ran out
+	freed  int  // redrives in peace of what holds a key
 
 	starting map[*Entry]start // marked attempts
 	begun    map[run]int      // whose handlers were called
@@ -168,10 +169,13 @@ func TestSimulation(t *testing.T) {
 			count[k] += n
 		}
 		count["crash between two effects"] += s.burnt
+		count["follow"] += s.follows
+		count["hold a key"] += s.holders
+		count["redrive what holds a key"] += s.freed
 	}
 	for _, must := range []string{"produce", "rewind", "lose offsets", "redrive", "orphan lands", "crash", "zombie", "zombie notices", "revoke", "drain takes too long",
 		"lease ends", "tier comes later", "log refused", "log ack lost", "input write refused", "input write ack lost", "commit", "input progress", "emit", "start", "crash between two effects",
-		"double enqueue", "conflict", "double redrive", "late ack", "orphan lands beside a running owner", "start suspect", "start alone", "poison"} {
+		"double enqueue", "conflict", "double redrive", "late ack", "orphan lands beside a running owner", "start suspect", "start alone", "poison", "follow", "hold a key", "redrive what holds a key"} {
 		if count[must] == 0 {
 			t.Errorf("no history had the step %q", must)
 		}

@@ -52,6 +52,8 @@ type world struct {
 	violation  string // the first one
 	fuse       int    // effects that are carried out until a process ends between two of them; 0: none will
 	burnt      int    // how often that has happened
+	follows    int    // copies of followers
+	holders    int    // letters of jobs that hold their keys
 }
 
 type place struct {
@@ -106,6 +108,8 @@ func newWorld() *world {
 	}
 	w.kinds = Catalog{"keyed": kind("keyed", "keyed", job.ByKey), "free": kind("free", "free", job.Unordered), "part": kind("part", "part", job.ByPartition)}
 	w.kinds["oldkeyed"] = w.kinds["keyed"]
+	w.kinds["strict"], w.kinds["holder"] = kind("strict", "strict", job.ByKeyStrict), kind("holder", "holder", job.ByKeyStrict)
+	w.kinds["holder"].Policy.OnDead = job.Block
 	w.kinds["again"] = kind("again", "again", job.ByKey)
 	w.kinds["again"].Policy.Guarantee = job.AtLeastOnce
 	for name, g := range map[string]job.Guarantee{"once": job.AtMostOnce, "asked": job.Reconciled} {
@@ -255,10 +259,11 @@ type fact struct {
 	repeats  bool // it may be enqueued again
 	origin   int64
 	at       uint32
+	holding  bool // dead, or redriven, and its key is held
 }
 
 func factOf(r *dedupe.Receipt) fact {
-	return fact{r.State, r.Gen, r.Hop, r.Digest, r.State == dedupe.Started && r.Code == job.CodeSuspect, r.Repeats, r.Origin, r.At}
+	return fact{r.State, r.Gen, r.Hop, r.Digest, r.State == dedupe.Started && r.Code == job.CodeSuspect, r.Repeats, r.Origin, r.At, r.Code == job.CodeHolding}
 }
 
 func (a fact) landed(e *dedupe.Entry) fact {
