@@ -122,10 +122,19 @@ func AppendOwner(dst []byte, o *Owner) []byte {
 	return appendChecksum(dst, start)
 }
 
+// How many bytes parts of a segment usually take: receipts without hop and result, and what stands around them. Thousands go
+// into one segment, which would otherwise be copied again and again while it grows.
+const (
+	segmentSize  = 32
+	frontierSize = 16 + 6
+	receiptSize  = 1 + 16 + 8 + 8 + 3
+)
+
 // AppendSegment appends the log value of a segment to dst and returns the extended slice. Receipts of StateNone, or of
 // no state, say nothing and are left out, and so are marks of the identity that is all zeros; results are cut at their
 // bound. It keeps nothing of s.
 func AppendSegment(dst []byte, s *Segment) []byte {
+	dst = slices.Grow(dst, segmentSize+frontierSize*len(s.Frontiers)+receiptSize*(len(s.Receipts)+len(s.Marks)))
 	start := len(dst)
 	version := s.version()
 	dst = append(dst, version, kindSegment)
