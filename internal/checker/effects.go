@@ -68,8 +68,11 @@ func (c *check) applied(j *job) {
 			continue
 		}
 		c.res.Stats.Repeated++
-		if c.in.DedupingDownstream {
+		switch {
+		case c.in.DedupingDownstream:
 			c.broken(RuleEffect, j, "a second effect of one idempotency key, though the downstream refuses those", o, e)
+		case c.kind(j.kind).Guarantee == Reconciled: // no fault excuses it: who takes over asks first
+			c.broken(RuleEffect, j, "a second effect of one idempotency key, though the kind is reconciled", o, e)
 		}
 	}
 }

@@ -243,6 +243,22 @@ func TestDedupingDownstream(t *testing.T) {
 	wantRules(t, s.in, "effect")
 }
 
+// A second effect of a reconciled job is one too many, whatever happened: who takes over asks first.
+func TestReconciledEffects(t *testing.T) {
+	s := newScript()
+	r := s.produce(0, 0, mail)
+	s.call(10, "w1", 1, r)
+	s.effect(11, r)
+	s.fault(12, ledger.Kill, "w1")
+	s.call(9000, "w2", 2, r)
+	s.effect(9010, r)
+	s.returns(9020, "w2", r, ledger.Done)
+	s.commit()
+	wantRules(t, s.in, "")
+	s.in.Kinds[mail.kind] = Kind{Guarantee: Reconciled}
+	wantRules(t, s.in, "effect")
+}
+
 func TestUnusableInput(t *testing.T) {
 	for name, spoil := range map[string]func(*Input){
 		"a topic without a role":  func(in *Input) { in.Topics["stray"] = nil },

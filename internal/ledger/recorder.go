@@ -44,6 +44,13 @@ func (r *Recorder) Events() []Event {
 	return slices.Clone(r.events)
 }
 
+// Applied reports whether the downstream has applied an effect of that idempotency key, as a handler's Reconcile asks it.
+func (r *Recorder) Applied(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.events, func(e Event) bool { return e.Type == Effect && e.IdempotencyKey == key })
+}
+
 // Record appends the event. After Freeze it does nothing.
 func (t *Tap) Record(e Event) {
 	t.r.mu.Lock()
