@@ -12,6 +12,7 @@ import (
 	"github.com/waybill-dev/waybill/consumer/internal/task"
 	"github.com/waybill-dev/waybill/dedupe"
 	"github.com/waybill-dev/waybill/dedupe/disk"
+	"github.com/waybill-dev/waybill/internal/inject"
 )
 
 // vault keeps the receipts of the tasks on disk, where Config.Dir says so: one database for the instance. A task waits
@@ -66,6 +67,7 @@ func (v *vault) open(ctx context.Context) error {
 	if c.cfg.disk != nil {
 		c.cfg.disk(&v.cfg)
 	}
+	inject.Disk(ctx, &v.cfg)
 	err = v.try()
 	if errors.Is(err, disk.ErrInUse) {
 		return fmt.Errorf("Dir: %w", err)

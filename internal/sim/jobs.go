@@ -21,10 +21,11 @@ type script struct {
 	Fails  int           `json:"fails,omitempty"`  // attempts that fail before it ends
 	Snooze bool          `json:"snooze,omitempty"` // the first look snoozes
 	Slow   time.Duration `json:"slow,omitempty"`
-	Panic  bool          `json:"panic,omitempty"` // failing attempts panic
-	After  time.Duration `json:"after,omitempty"` // failing attempts ask for this delay
-	Emits  int           `json:"emits,omitempty"` // jobs its success emits
-	End    string        `json:"end,omitempty"`   // done, dead, discard; never ends: attempts are used up
+	Panic  bool          `json:"panic,omitempty"`  // failing attempts panic
+	After  time.Duration `json:"after,omitempty"`  // failing attempts ask for this delay
+	Emits  int           `json:"emits,omitempty"`  // jobs its success emits
+	Linger time.Duration `json:"linger,omitempty"` // between its effect and its end
+	End    string        `json:"end,omitempty"`    // done, dead, discard; never ends: attempts are used up
 }
 
 type (
@@ -34,6 +35,7 @@ type (
 	batched   struct{ script }
 	again     struct{ script } // at least once
 	once      struct{ script } // at most once
+	asked     struct{ script } // reconciled
 )
 
 func (keyed) Kind() string     { return "sim.keyed" }
@@ -42,6 +44,7 @@ func (unordered) Kind() string { return "sim.unordered" }
 func (batched) Kind() string   { return "sim.batched" }
 func (again) Kind() string     { return "sim.again" }
 func (once) Kind() string      { return "sim.once" }
+func (asked) Kind() string     { return "sim.asked" }
 
 const maxAttempts = 5
 
@@ -49,10 +52,10 @@ var policy = job.Policy{MaxAttempts: maxAttempts, Timeout: 20 * time.Second}
 
 var orders = witness.Orders{"sim.parted": job.ByPartition, "sim.unordered": job.Unordered}
 
-var guarantees = map[string]checker.Guarantee{"sim.again": checker.AtLeastOnce, "sim.once": checker.AtMostOnce}
+var guarantees = map[string]checker.Guarantee{"sim.again": checker.AtLeastOnce, "sim.once": checker.AtMostOnce, "sim.asked": checker.Reconciled}
 
-// mux is the handlers of one process, each writing to that process's ledger.
-func mux(sink ledger.Sink) *processor.Mux {
+// mux is the handlers of one process, each writing to that process's ledger. happened asks the downstream about an effect.
+func mux(sink ledger.Sink, happened func(idempotencyKey string) bool) *processor.Mux {
 	m := processor.NewMux()
 	m.Use(witness.Middleware(sink, orders))
 	processor.Handle(m, func(ctx context.Context, j *job.Job[keyed]) error { return play(ctx, sink, j.Message, j.Args.script) }, policy)
@@ -62,6 +65,11 @@ func mux(sink ledger.Sink) *processor.Mux {
 	marked := policy
 	marked.Guarantee = job.AtMostOnce
 	processor.Handle(m, func(ctx context.Context, j *job.Job[once]) error { return play(ctx, sink, j.Message, j.Args.script) }, marked)
+	reconciled := policy
+	reconciled.Guarantee = job.Reconciled
+	processor.Register(m, processor.Kind[asked]{Policy: reconciled,
+		Handle:    func(ctx context.Context, j *job.Job[asked]) error { return play(ctx, sink, j.Message, j.Args.script) },
+		Reconcile: func(_ context.Context, j *job.Job[asked]) (bool, error) { return happened(j.IdempotencyKey()), nil }})
 	parts, free := policy, policy
 	parts.Order, free.Order = job.ByPartition, job.Unordered
 	free.Class = "free"
@@ -81,14 +89,8 @@ func mux(sink ledger.Sink) *processor.Mux {
 }
 
 func play(ctx context.Context, sink ledger.Sink, m *job.Message, s script) error {
-	if s.Slow > 0 {
-		t := time.NewTimer(s.Slow)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	if err := wait(ctx, s.Slow); err != nil {
+		return err
 	}
 	if s.Snooze && m.Hop == 0 && m.Generation == 0 {
 		return job.Snooze(1500 * time.Millisecond)
@@ -116,7 +118,21 @@ func play(ctx context.Context, sink ledger.Sink, m *job.Message, s script) error
 		}
 	}
 	witness.Applied(sink, m)
-	return nil
+	return wait(ctx, s.Linger)
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // enqueue is one record to be produced.
@@ -146,7 +162,10 @@ func workload(r *rand.Rand, n int, redriven bool) []enqueue {
 		case "discard":
 			e.intent = string(ledger.OutcomeDiscarded)
 		}
-		switch r.IntN(11) {
+		switch r.IntN(12) {
+		case 11:
+			s.Linger = time.Duration(r.IntN(4000)) * time.Millisecond
+			e.args = asked{s}
 		case 10:
 			e.args, e.intent = once{s}, "" // a crash may leave its outcome unknown
 		case 0, 1, 2, 3:

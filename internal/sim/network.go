@@ -170,7 +170,7 @@ func (p *pair) pop() (b []byte, ended bool) {
 // collect takes what the process writes, without ever making it wait.
 func (h *host) collect(p *pair) {
 	defer h.wg.Done()
-	buf := make([]byte, 64<<10)
+	buf := make([]byte, 8<<10)
 	for {
 		n, err := p.mine.Read(buf)
 		if n > 0 {
@@ -216,7 +216,7 @@ func (h *host) send(p *pair) {
 // receive carries answers back; those to a connection that was given up are lost.
 func (h *host) receive(p *pair) {
 	defer h.wg.Done()
-	buf := make([]byte, 64<<10)
+	buf := make([]byte, 8<<10)
 	for {
 		n, err := p.far.Read(buf)
 		if err != nil {
