@@ -1,0 +1,60 @@
+package mutants
+
+const (
+	segmentGo = "consumer/internal/task/segment.go"
+	settleGo  = "consumer/internal/task/settle.go"
+	decideGo  = "consumer/internal/task/decide.go"
+	admitGo   = "consumer/internal/task/admit.go"
+	ownGo     = "consumer/internal/task/own.go"
+	machineGo = "consumer/internal/task/machine.go"
+	suspectGo = "consumer/internal/task/suspect.go"
+	sourceGo  = "consumer/internal/task/source.go"
+	receiptGo = "dedupe/receipt.go"
+	storeGo   = "dedupe/store.go"
+)
+
+// all is every planted bug, by the way of a job.
+var all = []Mutant{
+	// order, gates, time
+	{Name: "lanes ignored", By: Task, File: admitGo, Old: "if tail != nil {", New: "if false && tail != nil {"},
+	{Name: "due compared wrongly", By: Task, File: admitGo, Old: "if e.ready = due; due > m.now {", New: "if e.ready = due; due > m.now+int64(5*time.Second) {"},
+	{Name: "instant ignored", By: Task, File: decideGo, Old: "nanos(env.At) > m.now:", New: "nanos(env.At) > m.now+int64(time.Minute):"},
+	{Name: "expiry ignored", By: Task, File: decideGo, Old: "nanos(env.Expires) <= m.now:", New: "nanos(env.Expires) <= m.now-int64(time.Minute):"},
+	{Name: "lease ignored", By: Task, File: machineGo, Old: "m.holds&(1<<Lease|1<<Stopped) == 0", New: "m.holds&(1<<Stopped) == 0"},
+	{Name: "records of one job at once", By: Task, File: decideGo, Old: "return len(m.leaving) > 0 && m.leaving[e.env.Identity] != nil", New: "return false"},
+
+	// which record is live
+	{Name: "hop ignored", By: Task, File: receiptGo, Old: "return r.State.Final() || r.Hop > hop", New: "return r.State.Final()"},
+	{Name: "generation ignored", By: Task, File: receiptGo, Old: "case r.State == Done, gen < r.Gen:", New: "case r.State == Done:"},
+	{Name: "join takes the later receipt", By: Task, File: receiptGo, Old: "if b.rank().above(a.rank()) {", New: "if true {"},
+	{Name: "conflict overlooked", By: Task, File: decideGo, Old: "r.Digest != e.env.Digest:", New: "false:"},
+
+	// acks before receipts
+	{Name: "receipt before the copy's ack", By: Task, File: settleGo, Old: "m.send(&Write{Entry: e, Dest: ToTier,", New: "m.record(r)\n\tm.send(&Write{Entry: e, Dest: ToTier,"},
+	{Name: "receipt before the letter's ack", By: Task, File: settleGo, Old: "\tm.send(w)\n}\n\n// end settles", New: "\tif !w.silent {\n\t\tm.record(w.receipt)\n\t}\n\tm.send(w)\n}\n\n// end settles"},
+	{Name: "receipt before what was emitted", By: Task, File: settleGo, Old: "\tif e.env.Emitted != nil {\n\t\tm.send(", New: "\tif e.env.Emitted != nil {\n\t\tm.record(done)\n\t\tm.send("},
+	{Name: "a refused write is taken for acked", By: Task, File: settleGo, Old: "case res == Acked:\n\t\tm.forget(w)", New: "case res == Acked || res == Refused:\n\t\tm.forget(w)"},
+
+	// the tick
+	{Name: "commit before the log's ack", By: Task, File: segmentGo, Old: "\tm.segment = seg\n\tm.Out.Segment = seg\n", New: "\tm.segment = seg\n\tm.Out.Segment = seg\n\tfor _, f := range seg.sources {\n\t\tm.Out.Commit = append(m.Out.Commit, Offset{f.src.topic, f.offset})\n\t}\n"},
+	{Name: "receipt after offset", By: Task, File: segmentGo, Old: "seg.Receipts, m.usual = m.pending.list,", New: "seg.Receipts, m.usual = m.pending.list[:len(m.pending.list)/2],"},
+	{Name: "frontier above what runs", By: Task, File: sourceGo, Old: "if o, ok := s.win.first(); ok {", New: "if o, ok := s.win.first(); ok && s.win.len() > 2 {"},
+	{Name: "gap check dropped", By: Task, File: segmentGo, Old: "if e.Offset != next {", New: "if e.Offset < next {"},
+	{Name: "frontiers carried forward forgotten", By: Task, File: segmentGo, Old: "for id, at := range m.carried {", New: "for id, at := range map[dedupe.TopicID]int64{} {"},
+
+	// owners
+	{Name: "a later owner overlooked", By: Task, File: segmentGo, Old: "if m.cfg.Store.Position().Epoch == m.epoch {", New: "if true {"},
+	{Name: "epoch not compared", By: Task, File: storeGo, Old: "if p.Epoch < 0 || s.Epoch != p.Epoch {", New: "if p.Epoch < 0 {"},
+	{Name: "proof not awaited", By: Task, File: ownGo, Old: "\tif !member {", New: "\tif !member && m.phase != proving {"},
+	{Name: "an operator's order overlooked", By: Task, File: ownGo, Old: "case st.Committed >= 0 && !st.Ours:", New: "case st.Committed >= 0 && !st.Ours && !known:"},
+	{Name: "restore ends too early", By: Task, File: ownGo, Old: "m.Out.Read = &Span{m.restored, offset + 1}", New: "m.Out.Read = &Span{max(m.restored, offset), offset + 1}"},
+
+	// suspects and progress
+	{Name: "a mark found is no suspicion", By: Task, File: suspectGo, Old: "case dedupe.Held:\n\t\t\tfound++", New: "case dedupe.Held:"},
+	{Name: "poison after one death", By: Task, File: suspectGo, Old: "case found > 1:", New: "case found > 0:"},
+	{Name: "marks of others count", By: Task, File: storeGo, Old: "if p.Epoch < 0 || s.Epoch != p.Epoch {\n\t\treturn false", New: "if p.Epoch < 0 || s.Epoch != p.Epoch {\n\t\treturn true"},
+	{Name: "unrecorded jobs run ahead", By: Task, File: "consumer/internal/task/ahead.go", Old: "return !e.recorded() && ", New: "return false && "},
+
+	// what a task alone does not show
+	{Name: "Reconcile not asked", By: Whole, File: "processor/attempt.go", Old: "m.Unsure && r.reconcile != nil {", New: "m.Unsure && r.reconcile == nil {"},
+}
