@@ -132,8 +132,9 @@ func (b *bucket) result(at uint32) []byte {
 	return b.results.get(r.result)
 }
 
-// release leaves a place behind whose record moved away.
+// release leaves a place behind whose record moved away or was forgotten: one that says nothing.
 func (b *bucket) release(at uint32) {
+	b.at(at).state = StateNone
 	delete(b.progress, at)
 	delete(b.unfinished, at)
 	b.live--

@@ -1,9 +1,6 @@
 package dedupe
 
 import (
-	"cmp"
-	"encoding/binary"
-	"iter"
 	"math"
 	"slices"
 	"time"
@@ -112,40 +109,6 @@ func (t *Table) Buckets() []int64 {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
-}
-
-// Sorted yields the jobs of one bucket in the order of their identities. The receipt is the iterator's: it is overwritten
-// by the next, its result is the table's.
-func (t *Table) Sorted(bucket int64) iter.Seq[*Receipt] {
-	type ref struct {
-		prefix uint64
-		slot   slot
-	}
-	var refs []ref
-	for p := range t.m.index.parts {
-		slots := t.m.index.parts[p].slots
-		for i := range slots {
-			if b := t.m.bucket(slots[i].seq); slots[i].seq != 0 && b != nil && b.number == bucket {
-				refs = append(refs, ref{binary.BigEndian.Uint64(b.at(slots[i].at).id[:8]), slots[i]})
-			}
-		}
-	}
-	id := func(s slot) []byte { return t.m.bucket(s.seq).at(s.at).id[:] }
-	slices.SortFunc(refs, func(a, b ref) int {
-		if c := cmp.Compare(a.prefix, b.prefix); c != 0 {
-			return c
-		}
-		return slices.Compare(id(a.slot), id(b.slot))
-	})
-	return func(yield func(*Receipt) bool) {
-		var r Receipt
-		for i := range refs {
-			r = t.m.bucket(refs[i].slot.seq).receipt(refs[i].slot.at)
-			if !yield(&r) {
-				return
-			}
-		}
-	}
 }
 
 // NoBucket is below the number of every bucket.

@@ -23,7 +23,7 @@ type Config struct {
 	Reserve uint64
 	// Free says how many bytes the file system of a directory has free. Defaults to asking it.
 	Free func(dir string) (bytes uint64, err error)
-	// FlushAt is how many receipts gather in memory before they are written, about 85 bytes each. Defaults to 131,072.
+	// FlushAt is how many receipts gather in memory before they are written, about 85 bytes each. Defaults to 98,304.
 	FlushAt int
 	// MergeAt is how many receipts a segment has from which it is left as it is. Defaults to 16 x FlushAt.
 	MergeAt int
@@ -41,7 +41,7 @@ func (cfg Config) withDefaults() Config {
 		cfg.Reserve = 256 << 20
 	}
 	if cfg.FlushAt <= 0 {
-		cfg.FlushAt = 1 << 17
+		cfg.FlushAt = 3 << 15
 	}
 	if cfg.MergeAt <= 0 {
 		cfg.MergeAt = 16 * cfg.FlushAt

@@ -42,6 +42,7 @@ type DB struct {
 	// the worker's
 	w, merger writer
 	front     front    // any task's goroutine asks it
+	owed      int      // receipts to be merged before the next flush
 	held      bool     // a frozen round waits to be written
 	swept     int64    // limit at the last sweep
 	inForce   uint32   // number of the manifest
@@ -118,7 +119,7 @@ func (db *DB) Full() bool { return db.full.Load() }
 // an error when ctx ends or the DB has failed or was closed.
 func (db *DB) Room(ctx context.Context) error {
 	return db.await(ctx, func() (bool, error) {
-		return db.hot.Load() <= int64(2*db.cfg.FlushAt) && !db.Full(), nil
+		return db.hot.Load() <= int64(db.cfg.FlushAt+db.cfg.FlushAt/2) && !db.Full(), nil
 	})
 }
 

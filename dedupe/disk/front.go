@@ -2,6 +2,7 @@ package disk
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 	"sync/atomic"
 
@@ -9,7 +10,7 @@ import (
 )
 
 // front answers most questions for a job that nobody knows with one look at memory a generation, instead of three a segment:
-// blocked Bloom filters of all that segments hold, 1.25 bytes a receipt. A generation takes the receipts of some rounds, and goes when
+// blocked Bloom filters of all that segments hold, 1.5 bytes a receipt. A generation takes the receipts of some rounds, and goes when
 // nothing of those rounds is left. It is not on disk: after Open the worker reads the receipts once to make it, and until then the
 // segments' own filters answer.
 type front struct {
@@ -22,21 +23,26 @@ type front struct {
 
 // generation is a Bloom filter in blocks of 256 bits: a look at one touches one cache line.
 type generation struct {
-	words    []uint64 // read by any goroutine while the worker sets bits
-	room     int      // receipts that still fit
-	from, to uint64   // the rounds it has receipts of
+	words []uint64      // read by any goroutine while the worker sets bits
+	room  int           // receipts that still fit
+	batch []uint64      // hashes on their way in
+	from  uint64        // the first round it has receipts of
+	to    atomic.Uint64 // and the last
 }
 
 const (
-	firstGeneration = 1 << 18 // receipts; each next one takes twice as many
+	firstGeneration = 1 << 19 // receipts; each next one takes four times as many: each is one more to ask
 	lastGeneration  = 1 << 22
-	bitsPerReceipt  = 10
+	bitsPerReceipt  = 12
 	blockWords      = 4
+	frontBatch      = 32
 )
 
 func newGeneration(receipts int, round uint64) *generation {
 	blocks := receipts*bitsPerReceipt/(64*blockWords) + 1
-	return &generation{words: make([]uint64, blocks*blockWords), room: receipts, from: round, to: round}
+	g := &generation{words: make([]uint64, blocks*blockWords), batch: make([]uint64, 0, frontBatch), room: receipts, from: round}
+	g.to.Store(round)
+	return g
 }
 
 // block is where a receipt's bits are, and which they are: two in each word.
@@ -46,13 +52,32 @@ func (g *generation) block(h uint64) (words []uint64, which uint64) {
 	return g.words[at : at+blockWords : at+blockWords], h * 0x9e3779b97f4a7c15
 }
 
+// add takes a receipt. It is not there before settle.
 func (g *generation) add(h uint64) {
-	words, which := g.block(h)
-	for i := range words {
-		atomic.OrUint64(&words[i], 1<<(which&63)|1<<(which>>6&63))
-		which >>= 12
-	}
 	g.room--
+	if g.batch = append(g.batch, h); len(g.batch) == frontBatch {
+		g.settle()
+	}
+}
+
+// settle sets the bits of what was added. The blocks are anywhere in memory, and an atomic operation waits for its own alone: they are
+// read first, all at a time.
+func (g *generation) settle() (read uint64) {
+	for _, h := range g.batch {
+		words, _ := g.block(h)
+		read |= atomic.LoadUint64(&words[0])
+	}
+	for _, h := range g.batch {
+		words, which := g.block(h)
+		for i := range words {
+			if m := uint64(1)<<(which&63) | 1<<(which>>6&63); atomic.LoadUint64(&words[i])&m != m {
+				atomic.OrUint64(&words[i], m)
+			}
+			which >>= 12
+		}
+	}
+	g.batch = g.batch[:0]
+	return read
 }
 
 func (g *generation) contains(h uint64) bool {
@@ -66,18 +91,19 @@ func (g *generation) contains(h uint64) bool {
 	return true
 }
 
-// excludes reports whether no segment has the receipt.
-func (f *front) excludes(h uint64) bool {
+// look returns the rounds whose segments may have the receipt; they are empty, from > to, where none has.
+func (f *front) look(h uint64) (from, to uint64) {
 	gens := f.gens.Load()
 	if gens == nil {
-		return false
+		return 0, math.MaxUint64
 	}
+	from = math.MaxUint64
 	for _, g := range *gens {
 		if g.contains(h) {
-			return false
+			from, to = min(from, g.from), max(to, g.to.Load())
 		}
 	}
-	return true
+	return from, to
 }
 
 // open is the generation that takes the receipts of a round. What it gets is there before a segment shows it.
@@ -86,13 +112,13 @@ func (f *front) open(round uint64) *generation {
 	if n == 0 || f.all[n-1].room <= 0 {
 		size := firstGeneration
 		if n > 0 {
-			size = min(lastGeneration, max(size, 2*(f.all[n-1].size())))
+			size = min(lastGeneration, max(size, 4*f.all[n-1].size()))
 		}
 		f.all = append(f.all[:n:n], newGeneration(size, round))
 		f.publish()
 	}
 	g := f.all[len(f.all)-1]
-	g.to = round
+	g.to.Store(round)
 	return g
 }
 
@@ -115,12 +141,13 @@ func (db *DB) fillFront() error {
 		sum += s.count
 	}
 	g := newGeneration(sum+1, 0)
-	g.to = db.round.Load()
+	g.to.Store(db.round.Load())
 	for _, s := range segs {
 		if err := db.fillFrom(g, s); err != nil {
 			return err
 		}
 	}
+	g.settle()
 	f := &db.front
 	f.all, f.complete = append([]*generation{g}, f.all...), true
 	f.publish()
@@ -152,7 +179,7 @@ func (db *DB) fillFrom(g *generation, s *segment) error {
 		if err != nil {
 			return fmt.Errorf("segment %d cannot be read: %w", s.no, err)
 		}
-		if _, err := db.flushIfDue(false); err != nil {
+		if err := db.flushBetween(yield); err != nil {
 			return err
 		}
 	}
@@ -165,7 +192,7 @@ func (f *front) drop(segs []*segment) {
 	for i, g := range f.all {
 		used := i == len(f.all)-1
 		for _, s := range segs {
-			used = used || s.low <= g.to && s.order >= g.from
+			used = used || s.low <= g.to.Load() && s.order >= g.from
 		}
 		if used {
 			kept = append(kept, g)

@@ -102,7 +102,7 @@ func (db *DB) merge(run []*segment) (err error) {
 			return err
 		}
 		if n%yield == 0 {
-			if _, err := db.flushIfDue(false); err != nil {
+			if err := db.flushBetween(yield); err != nil {
 				return err
 			}
 		}

@@ -116,13 +116,14 @@ func (v *view) find(t *task, id *job.Identity, h uint64) (r dedupe.Receipt, buck
 			return r, bucket, true, false
 		}
 	}
-	if t.db.front.excludes(h) {
+	from, to := t.db.front.look(h)
+	if from > to {
 		return dedupe.Receipt{}, 0, false, false
 	}
 	at := place(t.num, id)
 	for _, s := range v.segs {
 		switch {
-		case s.order <= below, !s.contains(at, h):
+		case s.order <= below, s.order < from, s.low > to, !s.contains(at, h):
 		case t.db.read(s, t.num, id, &r):
 			return r, s.bucket, true, false
 		case t.view.Load() != v:

@@ -79,6 +79,9 @@ func (w *writer) end() error {
 	if err := w.filters.cut(); err != nil {
 		return fmt.Errorf("the filters of segment %d: %w", w.seg.no, err)
 	}
+	if w.front != nil {
+		w.front.settle()
+	}
 	w.seg.filters = w.filters.out
 	var packed []byte
 	piece := 0
