@@ -21,7 +21,7 @@ type Case struct {
 
 // Cases are all there are, in the order in which they are shown.
 func Cases() []Case {
-	return []Case{noopCase, workCase, failingCase, retryCase, latencyCase, memoryCase, scaleCase, moveCase, receiptsCase, crashCase}
+	return []Case{noopCase, workCase, failingCase, retryCase, latencyCase, memoryCase, scaleCase, moveCase, receiptsCase, storeCase, liveCase, restoreCase, crashCase}
 }
 
 // Lookup finds cases by name; every name that is none is an error, and so is a row that none of the cases has.

@@ -70,7 +70,11 @@ func (f *feed) send(seq, key int) error {
 	if err != nil {
 		return err
 	}
-	r, _, err := f.encode.EncodeRaw(f.kind, payload, f.contentType, &job.Options{Key: keyOf(key)})
+	o := job.Options{Key: keyOf(key)}
+	if f.l.known(seq) {
+		o.ID = knownID(seq)
+	}
+	r, _, err := f.encode.EncodeRaw(f.kind, payload, f.contentType, &o)
 	if err != nil {
 		return err
 	}

@@ -67,6 +67,8 @@ type Load struct {
 	Hot bool
 	// OnePartition gives every job a key of its own, and all of them to partition 0.
 	OnePartition bool
+	// Known says that one job in so many has an id that says which it is (knownID), for who knows it before; 0: none.
+	Known int
 	// Zeros are values that compress to nearly nothing, and are compressed (zstd).
 	Zeros bool
 }

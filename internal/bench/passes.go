@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -27,9 +28,32 @@ type passParams struct {
 	Policy  job.Policy `json:"policy"` // of the kind; Waybill's side only
 	// Metrics lets the instance count into a registry that is scraped; Waybill's side only.
 	Metrics bool `json:"metrics"`
+	// Dir is where the instances keep their receipts, each in a folder of its own (dirOf); Waybill's side only. Empty: in memory.
+	Dir string `json:"dir"`
+	// Run is how many jobs are run, where others are known to be done; 0: all.
+	Run int `json:"run"`
 	// Steady leaves out what it costs to begin: clock, processor time and jobs count from the moment when every partition
 	// that has records has delivered one.
 	Steady bool `json:"steady"`
+}
+
+// onePass is passParams.Seconds for a side that makes one pass.
+const onePass = 1e-9
+
+// dirOf is the folder of one group's instance.
+func dirOf(dir, group string) string {
+	if dir == "" {
+		return ""
+	}
+	return filepath.Join(dir, group)
+}
+
+// toRun is how many jobs are run in a pass.
+func (p passParams) toRun() int64 {
+	if p.Run > 0 {
+		return int64(p.Run)
+	}
+	return int64(p.Jobs)
 }
 
 // sample is what one side measured.
@@ -193,7 +217,7 @@ func waybillPasses(ctx context.Context, s *side) (any, error) {
 		mux := processor.NewMux()
 		count := func(m *job.Message) error {
 			p.began(m.Partition)
-			if p.n.Add(1) == int64(p.p.Jobs) {
+			if p.n.Add(1) == p.p.toRun() {
 				close(p.full)
 			}
 			return nil
@@ -202,7 +226,7 @@ func waybillPasses(ctx context.Context, s *side) (any, error) {
 			Handle: func(_ context.Context, j *job.Job[blob]) error { return count(j.Message) }})
 		processor.Register(mux, processor.Kind[text]{Policy: p.p.Policy,
 			Handle: func(_ context.Context, j *job.Job[text]) error { return count(j.Message) }})
-		cfg := consumer.Config{Group: p.group, Topics: []string{p.p.Topic}, Mux: mux}
+		cfg := consumer.Config{Group: p.group, Topics: []string{p.p.Topic}, Mux: mux, Dir: dirOf(p.p.Dir, p.group)}
 		if p.p.Metrics {
 			reg, stop := scraped(ctx)
 			defer stop()
@@ -226,14 +250,25 @@ func waybillPasses(ctx context.Context, s *side) (any, error) {
 // instance runs an instance of Waybill while work does, and returns when both have ended. The context given to work ends
 // when the instance does.
 func (s *side) instance(ctx context.Context, c consumer.Config, work func(ctx context.Context) error) error {
+	c = s.configured(c)
+	return alive(ctx, func(ctx context.Context) error { return consumer.Run(ctx, c) }, work)
+}
+
+// configured is c for the side's cluster.
+func (s *side) configured(c consumer.Config) consumer.Config {
 	c.Brokers, c.ClientID, c.TLS, c.SASL = s.connection.Brokers, s.connection.ClientID, s.connection.TLS, s.connection.SASL
 	c.Setup = consumer.Create
+	return c
+}
+
+// alive runs an instance while work does, as instance says.
+func alive(ctx context.Context, run, work func(ctx context.Context) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
 	go func() {
 		defer stop()
-		ended <- consumer.Run(ctx, c)
+		ended <- run(ctx)
 	}()
 	err := work(ctx)
 	stop()

@@ -6,10 +6,11 @@ import (
 	"github.com/waybill-dev/waybill/job"
 )
 
-// The store is where consumer.Config keeps it by default: in memory.
+// "memory" keeps the receipts where consumer.Config keeps them by default, "dir" in a Config.Dir that is empty at first.
 var receiptsCase = Case{
 	Name:     "receipts",
-	Measures: "how fast a backlog of no-op jobs is worked through when each leaves a receipt, beside a raw loop",
+	Measures: "how fast a backlog of no-op jobs is worked through when each leaves a receipt, in memory or on disk, beside a raw loop",
+	Rows:     []string{"memory", "dir"},
 	jobs:     3_000_000,
 	run:      runReceipts,
 }
@@ -19,12 +20,27 @@ func runReceipts(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	p := passParams{Topic: topic, Jobs: e.jobs(), Seconds: e.Seconds, Policy: job.Policy{Guarantee: job.EffectivelyOnce, Order: job.ByKey}}
-	rounds, err := e.pairs(ctx, "receipts", p, p)
-	if err != nil {
-		return err
+	for _, row := range e.of.Rows {
+		if !e.wants(row) {
+			continue
+		}
+		err := e.inDir(func(dir string) error {
+			raw := passParams{Topic: topic, Jobs: e.jobs(), Seconds: e.Seconds, Policy: job.Policy{Guarantee: job.EffectivelyOnce, Order: job.ByKey}}
+			ours := raw
+			if row == "dir" {
+				ours.Dir = dir
+			}
+			rounds, err := e.pairs(ctx, row, raw, ours)
+			if err != nil {
+				return err
+			}
+			r := e.row(row, atLeast("ratio", 0.33))
+			r.addPairs(rounds)
+			return e.Report(r)
+		})
+		if err != nil {
+			return err
+		}
 	}
-	r := e.row("", atLeast("ratio", 0.33))
-	r.addPairs(rounds)
-	return e.Report(r)
+	return nil
 }

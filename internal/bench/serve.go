@@ -28,6 +28,8 @@ var roles = map[string]func(ctx context.Context, s *side) (any, error){
 	"memory":         memorySide,
 	"move":           moveSide,
 	"crash":          crashSide,
+	"store":          storeSide,
+	"restore":        restoreSide,
 }
 
 // side is what a role works with.

@@ -1,0 +1,242 @@
+package bench
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/dedupe/disk"
+	"github.com/waybill-dev/waybill/job"
+)
+
+// A round is two processes, each with a store on disk of its own: one begins empty, the other one with the receipts of a whole window, in
+// nine buckets, the oldest of which expire as new ones come. Each looks up and records the case's jobs, of which one in a
+// hundred was recorded before, anywhere in the younger half of the window. No broker takes part.
+var storeCase = Case{
+	Name:     "store",
+	Measures: "what a check and a record cost in the store on disk alone, above 10 million live receipts and above none",
+	jobs:     3_000_000,
+	run:      runStore,
+}
+
+const (
+	liveReceipts = 10_000_000
+	storeBatch   = 1000 // jobs of a segment
+	duplicates   = 100  // one job in so many was done before
+	buckets      = 8    // of a window, beside the one under way
+)
+
+// live is how many receipts are live: with fewer jobs than the method's, fewer in the same proportion.
+func (e *env) live() int {
+	return int(float64(liveReceipts) * float64(e.jobs()) / float64(e.of.jobs))
+}
+
+type storeParams struct {
+	Dir  string `json:"dir"`
+	Live int    `json:"live"` // receipts before the clock runs
+	Jobs int    `json:"jobs"`
+}
+
+// stored is what one side measured.
+type stored struct {
+	sample
+	Live        int     `json:"live"` // at the end
+	Segments    int     `json:"segments"`
+	HWM         int64   `json:"hwm"` // bytes
+	Compactions int64   `json:"compactions"`
+	Reopen      float64 `json:"reopen"` // seconds
+}
+
+// overhead is the memory beside 3.5 bytes a receipt, in MiB.
+func (s stored) overhead() float64 { return max(0, mib(s.HWM)-3.5*float64(s.Live)/(1<<20)) }
+
+// storePair is one round.
+type storePair struct{ empty, live stored }
+
+func (p storePair) ratio() float64 { return p.live.rate() / p.empty.rate() }
+
+func runStore(ctx context.Context, e *env) error {
+	var rounds []storePair
+	for i := range e.Rounds {
+		var p storePair
+		for _, s := range []struct {
+			live int
+			into *stored
+		}{{0, &p.empty}, {e.live(), &p.live}} {
+			if err := e.inDir(func(dir string) error {
+				return e.side(ctx, "store", storeParams{dir, s.live, e.jobs()}, s.into)
+			}); err != nil {
+				return err
+			}
+		}
+		e.say("round %d of %d: %.0f/s at %.2f us, empty %.0f/s at %.2f us, ratio %.3f; %d segments, %.0f MiB, %d compactions, reopened in %.0f ms", i+1, e.Rounds,
+			p.live.rate(), p.live.micros(), p.empty.rate(), p.empty.micros(), p.ratio(), p.live.Segments, mib(p.live.HWM), p.live.Compactions, p.live.Reopen*1e3)
+		rounds = append(rounds, p)
+	}
+	r := e.row("", atLeast("ratio", 0.85), atMost("cpu_us_per_job", 2), atMost("memory_beside_mib", 200), atMost("compactions", 0), atMost("reopen_ms", 1000))
+	r.addSpread("rate", each(rounds, func(p storePair) float64 { return p.live.rate() }))
+	r.addSpread("empty_rate", each(rounds, func(p storePair) float64 { return p.empty.rate() }))
+	r.addSpread("ratio", each(rounds, storePair.ratio))
+	r.addSpread("cpu_us_per_job", each(rounds, func(p storePair) float64 { return p.live.micros() }))
+	r.addSpread("empty_cpu_us_per_job", each(rounds, func(p storePair) float64 { return p.empty.micros() }))
+	r.addSpread("memory_beside_mib", each(rounds, func(p storePair) float64 { return p.live.overhead() }))
+	r.addSpread("peak_mib", each(rounds, func(p storePair) float64 { return mib(p.live.HWM) }))
+	r.addSpread("live", each(rounds, func(p storePair) float64 { return float64(p.live.Live) }))
+	r.addSpread("segments", each(rounds, func(p storePair) float64 { return float64(p.live.Segments) }))
+	r.add("compactions", each(rounds, func(p storePair) float64 { return float64(p.live.Compactions) }).high)
+	r.addSpread("reopen_ms", each(rounds, func(p storePair) float64 { return p.live.Reopen * 1e3 }))
+	for _, p := range rounds {
+		r.lasted(p.empty.sample, p.live.sample)
+	}
+	return e.Report(r)
+}
+
+// inDir calls f with a directory that is removed afterwards.
+func (e *env) inDir(f func(dir string) error) error {
+	dir, err := os.MkdirTemp("", "waybill-bench-"+e.of.Name+"-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	return f(filepath.Join(dir, "receipts"))
+}
+
+// storeSide is the role of a side.
+func storeSide(ctx context.Context, s *side) (any, error) {
+	var p storeParams
+	if err := s.read(&p); err != nil {
+		return nil, err
+	}
+	db, err := disk.Open(disk.Config{Dir: p.Dir})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = db.Close() }() // again is nothing
+	l := newStoreLoad(db, p.Live)
+	for l.next < p.Live {
+		if err := l.batch(ctx, false); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.tell(fmt.Sprintf("%d receipts are live", db.Stats().Jobs)); err != nil {
+		return nil, err
+	}
+	began, before := time.Now(), processorTime()
+	for l.next < p.Live+p.Jobs {
+		if err := l.batch(ctx, true); err != nil {
+			return nil, err
+		}
+	}
+	out := stored{sample: sample{Jobs: l.next - p.Live, Passes: 1, Seconds: time.Since(began).Seconds(), CPU: (processorTime() - before).Seconds()}}
+	if out.HWM, err = highWater(); err != nil {
+		return nil, err
+	}
+	stats := db.Stats()
+	out.Live, out.Segments, out.Compactions = stats.Jobs, stats.Segments, stats.Compactions
+	if err := db.Close(); err != nil {
+		return nil, err
+	}
+	began = time.Now()
+	again, err := disk.Open(disk.Config{Dir: p.Dir})
+	if err != nil {
+		return nil, err
+	}
+	out.Reopen = time.Since(began).Seconds()
+	if n := again.Stats().Jobs; n != out.Live {
+		err = fmt.Errorf("%d jobs are known after reopening, %d were before", n, out.Live)
+	}
+	if cerr := again.Close(); err == nil {
+		err = cerr
+	}
+	return out, err
+}
+
+// storeLoad is a stream of jobs over the tasks of a store.
+type storeLoad struct {
+	db      *disk.DB
+	tasks   [partitions]dedupe.Store
+	offsets [partitions]int64
+	live    int // receipts of a window; 0: nothing expires
+	next    int // number of the next job
+	entry   dedupe.Entry
+}
+
+func newStoreLoad(db *disk.DB, live int) *storeLoad {
+	l := &storeLoad{db: db, live: live, entry: dedupe.Entry{Segment: &dedupe.Segment{}}}
+	for i := range l.tasks {
+		l.tasks[i] = db.Task(disk.Key{Job: dedupe.TopicID{1}, Log: dedupe.TopicID{2}, Partition: int32(i)})
+	}
+	return l
+}
+
+// at is when a job was appended: a window of buckets passes while as many jobs come as are live.
+func (l *storeLoad) at(n int) time.Time {
+	start := time.Unix(1_700_000_000, 0)
+	if l.live == 0 {
+		return start
+	}
+	return start.Add(time.Duration(float64(n) / float64(max(l.live, 1<<17)) * buckets * float64(time.Hour)))
+}
+
+// batch records the jobs of one segment, and looks them up before that if check is set.
+func (l *storeLoad) batch(ctx context.Context, check bool) error {
+	k := l.next / storeBatch % partitions
+	list := l.entry.Segment.Receipts[:0]
+	for n := l.next; n < l.next+storeBatch; n++ {
+		id := receiptNumber(n)
+		if done, ok := l.duplicate(n); check && ok {
+			if _, known := l.tasks[k].Get(receiptNumber(done)); !known {
+				return fmt.Errorf("job %d is not known after %d", done, l.next)
+			}
+			continue
+		}
+		if check {
+			if _, known := l.tasks[k].Get(id); known {
+				return fmt.Errorf("job %d is known before it came", n)
+			}
+		}
+		list = append(list, dedupe.Receipt{Identity: id, State: dedupe.Done, Attempt: 1, Origin: int64(n), KeyHash: uint64(n), Digest: uint64(n) * 3})
+	}
+	l.entry.Segment.Receipts, l.entry.Offset, l.entry.Time = list, l.offsets[k], l.at(l.next)
+	l.offsets[k]++
+	if err := l.tasks[k].Apply(&l.entry); err != nil {
+		return err
+	}
+	l.next += storeBatch
+	if l.live > 0 && l.next%(1<<17) < storeBatch {
+		for _, t := range l.tasks {
+			t.Expire(l.at(l.next - l.live))
+		}
+	}
+	return l.db.Room(ctx)
+}
+
+// duplicate is a job of the same task that was recorded before, in place of job n, for one in duplicates.
+func (l *storeLoad) duplicate(n int) (done int, ok bool) {
+	const round = partitions * storeBatch // after so many jobs it is the task's turn again
+	span := n / 2 / round
+	if l.live > 0 {
+		span = min(span, l.live/2/round)
+	}
+	if n%duplicates != duplicates/2 || span == 0 {
+		return 0, false
+	}
+	return n - 1 - (1+rand.IntN(span))*round, true
+}
+
+// receiptNumber is an identity that looks like the hash it usually is.
+func receiptNumber(n int) (id job.Identity) {
+	mix := func(v uint64) uint64 {
+		v = (v ^ v>>30) * 0xbf58476d1ce4e5b9
+		v = (v ^ v>>27) * 0x94d049bb133111eb
+		return v ^ v>>31
+	}
+	binary.LittleEndian.PutUint64(id[:8], mix(uint64(n)))
+	binary.LittleEndian.PutUint64(id[8:], mix(uint64(n)+1<<63))
+	return id
+}
