@@ -186,6 +186,9 @@ func (m *Machine) standsBehind(e *Entry) bool {
 	switch {
 	case b == nil:
 		return false
+	case b.near(m.now) && e.src.tier < 0 && m.far.possible:
+		// Waiting it would hold the frontier back, and b may stand in its lane behind a job that waits for that (ahead.go).
+		m.hopAlong(e, max(b.tier, 0), m.now)
 	case b.near(m.now):
 		e.state = held
 		if own != nil && own.waits {

@@ -43,7 +43,7 @@ func TestStrictChainBreaks(t *testing.T) {
 
 // A dead head unblocks its key when its letter is acked, not before.
 func TestStrictDeadHead(t *testing.T) {
-	r := newRig(t)
+	r := newRig(t, func(w *world) { delete(w.kinds, "again") }) // in whose presence it would follow
 	r.give(msg("strict", "0", "k"), msg("strict", "1", "k"))
 	r.end("strict/0", job.Outcome{Verdict: job.VerdictDead, Code: job.CodeDead})
 	same(t, "the letter is on its way", r.offered())
