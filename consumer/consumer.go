@@ -45,6 +45,7 @@ type Consumer struct {
 	topics   map[string]*topic
 	primary  map[string]string // any topic read -> its job topic
 	idMu     sync.RWMutex
+	cluster  string              // its id, empty when it has none
 	ids      map[string][16]byte // of the group's topics, as they were at the start or were taken up since
 	maxBytes map[string]int32
 

@@ -37,7 +37,9 @@ func (c *Consumer) own(h *handle) {
 	member, generation := c.group.GroupMetadata()
 	owner := dedupe.Owner{Instance: c.cfg.Instance, Process: c.process, Member: member, Group: c.cfg.Group, Generation: generation,
 		Intake: task.DefaultLimits.Intake()}
-	r := &kgo.Record{Topic: h.topic.receipts, Partition: h.key.partition, Value: dedupe.AppendOwner(nil, &owner)}
+	of := dedupe.Place{Cluster: c.cluster, Topic: h.topic.id}
+	r := &kgo.Record{Topic: h.topic.receipts, Partition: h.key.partition, Value: dedupe.AppendOwner(nil, &owner),
+		Headers: []kgo.RecordHeader{{Key: dedupe.PlaceHeader, Value: dedupe.AppendPlace(nil, of)}}}
 	c.writer.Produce(c.writing, r, func(r *kgo.Record, err error) {
 		seen := time.Now()
 		if err != nil {

@@ -82,10 +82,12 @@ func (c *Consumer) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := c.adm.ListTopics(ctx)
+	meta, err := c.adm.Metadata(ctx)
 	if err != nil {
 		return fmt.Errorf("list topics: %w", err)
 	}
+	found := meta.Topics
+	c.cluster = meta.Cluster
 	for _, t := range c.cfg.topics() {
 		made, err := c.topology(t, ever[t.Name], found)
 		if err != nil {

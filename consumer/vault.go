@@ -59,16 +59,12 @@ func (c *Consumer) bucket() time.Duration { return c.cfg.Window / 8 }
 // answer, the tasks wait and run tries again.
 func (v *vault) open(ctx context.Context) error {
 	c := v.c
-	meta, err := c.adm.BrokerMetadata(ctx)
-	if err != nil {
-		return fmt.Errorf("the cluster's id: %w", err)
-	}
-	v.cfg = disk.Config{Dir: c.cfg.Dir, Cluster: meta.Cluster, Bucket: c.bucket(), Logger: c.log.Named("disk")}
+	v.cfg = disk.Config{Dir: c.cfg.Dir, Cluster: c.cluster, Bucket: c.bucket(), Logger: c.log.Named("disk")}
 	if c.cfg.disk != nil {
 		c.cfg.disk(&v.cfg)
 	}
 	inject.Disk(ctx, &v.cfg)
-	err = v.try()
+	err := v.try()
 	if errors.Is(err, disk.ErrInUse) {
 		return fmt.Errorf("Dir: %w", err)
 	}

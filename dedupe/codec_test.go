@@ -225,7 +225,7 @@ func TestRoundTrip(t *testing.T) {
 		}
 		text := rapid.String()
 		o := Owner{text.Draw(t, "instance"), text.Draw(t, "process"), text.Draw(t, "member"), text.Draw(t, "group"),
-			rapid.Int32().Draw(t, "generation"), rapid.Int64().Draw(t, "intake")}
+			rapid.Int32().Draw(t, "generation"), rapid.Int64().Draw(t, "intake"), Place{}}
 		if e, err := Decode(AppendOwner(nil, &o)); err != nil || !reflect.DeepEqual(e, Entry{Owner: &o}) {
 			t.Fatalf("wrote %+v\n read %+v, %v", o, e.Owner, err)
 		}

@@ -27,6 +27,7 @@ type Owner struct {
 	Group      string
 	Generation int32 // group generation at the time of writing
 	Intake     int64 // records the owner may have taken in past each frontier: bounds the suspects of its successor
+	Of         Place // what the log is of; in a header, see PlaceHeader. Zero: an older owner, which did not say
 }
 
 // Release says how an owner let its task go.

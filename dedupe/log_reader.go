@@ -119,6 +119,9 @@ func (s *scan) step(ctx context.Context) error {
 			return nil
 		}
 		e, err := Decode(rec.Value)
+		if err == nil && e.Owner != nil {
+			e.Owner.Of, err = placeOf(rec)
+		}
 		if err != nil {
 			if errors.Is(err, ErrMalformed) {
 				err = fmt.Errorf("%w; only Waybill may write there. To go on without the receipts up to here, stop the group and delete the "+
@@ -139,4 +142,14 @@ func (s *scan) step(ctx context.Context) error {
 		return s.log.named(err)
 	}
 	return nil
+}
+
+// placeOf is what an ownership record says its log is of, zero when it does not say.
+func placeOf(rec *kgo.Record) (Place, error) {
+	for i := range rec.Headers {
+		if rec.Headers[i].Key == PlaceHeader {
+			return ReadPlace(rec.Headers[i].Value)
+		}
+	}
+	return Place{}, nil
 }

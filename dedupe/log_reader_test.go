@@ -349,3 +349,27 @@ func TestRestore(t *testing.T) {
 		}
 	})
 }
+
+// What an ownership record says that its log is of stands in a header; a header that does not read is damage.
+func TestReadPlaces(t *testing.T) {
+	onFake(t, func(r *logRig) {
+		of := dedupe.Place{Cluster: "c", Topic: dedupe.TopicID{5}}
+		own := func(place []byte) {
+			rec := &kgo.Record{Partition: logPartition, Value: dedupe.AppendOwner(nil, &dedupe.Owner{Instance: "i"})}
+			if place != nil {
+				rec.Headers = []kgo.RecordHeader{{Key: "other", Value: []byte("x")}, {Key: dedupe.PlaceHeader, Value: place}}
+			}
+			if err := r.cl.ProduceSync(r.ctx, rec).FirstErr(); err != nil {
+				r.t.Fatal(err)
+			}
+		}
+		own(nil)
+		own(dedupe.AppendPlace(nil, of))
+		own([]byte("nowhere"))
+		var got []dedupe.Place
+		err := r.reader.Read(r.ctx, r.topic, logPartition, 0, 3, func(e *dedupe.Entry) error { got = append(got, e.Owner.Of); return nil })
+		if !errors.Is(err, dedupe.ErrMalformed) || len(got) != 2 || got[0] != (dedupe.Place{}) || got[1] != of {
+			r.t.Errorf("read %+v, %v", got, err)
+		}
+	})
+}

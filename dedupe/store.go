@@ -16,6 +16,7 @@ type Position struct {
 	Owner         Owner             // that record; zero for none
 	Frontiers     map[TopicID]int64 // in force
 	FrontierEpoch int64             // epoch under which they were claimed, -1 for none
+	Of            Place             // where they mean something, as that epoch's owner said
 	Release       Release           // of the newest epoch
 }
 
@@ -117,7 +118,7 @@ func (p *Position) advance(e *Entry) (inForce bool) {
 	}
 	if p.FrontierEpoch != s.Epoch {
 		clear(p.Frontiers)
-		p.FrontierEpoch = s.Epoch
+		p.FrontierEpoch, p.Of = s.Epoch, p.Owner.Of
 	}
 	for _, f := range s.Frontiers {
 		if at, ok := p.Frontiers[f.Topic]; !ok || f.Offset > at {

@@ -122,7 +122,7 @@ type Policy struct {
 
 	// Tuning fields.
 
-	// Timeout bounds one attempt; the context given to the handler ends then. Defaults to 30 s.
+	// Timeout bounds one attempt; the context given to the handler ends then. Defaults to 30 s; NoTimeout for none.
 	Timeout time.Duration
 	// MaxAttempts counts attempts, the first included; when they are used up the job is filed. Defaults to 10.
 	MaxAttempts int
@@ -149,6 +149,10 @@ type Backoff struct {
 // it has ended is a duplicate, one that is read later is a job of its own. When the job ends in another way than done, what
 // of its name then still waits to be looked at runs in its place.
 const UntilDone time.Duration = -1
+
+// NoTimeout as Policy.Timeout lets an attempt run as long as it likes: its context ends only when the instance lets the job go. A
+// handler that hangs then holds its worker and its key for ever.
+const NoTimeout time.Duration = -1
 
 // NoJitter as Backoff.Jitter asks for exact delays.
 const NoJitter = -1
@@ -204,7 +208,7 @@ func (p Policy) Validate() error {
 		add(p.Window < 0, "Policy.Window: %v is negative; use job.UntilDone for none beyond the end of a job", p.Window)
 		add(p.Window > 0 && age >= 0 && p.Window/2 < age, "Policy.Window: %v is less than twice MaxAge (%v); lower that too, or use job.UntilDone", p.Window, age)
 	}
-	add(p.Timeout < 0, "Policy.Timeout: %v is negative", p.Timeout)
+	add(p.Timeout < 0 && p.Timeout != NoTimeout, "Policy.Timeout: %v is negative; use job.NoTimeout for none", p.Timeout)
 	add(p.MaxAttempts < 0, "Policy.MaxAttempts: %d is negative; 1 means no retry", p.MaxAttempts)
 	add(p.MaxAge < 0, "Policy.MaxAge: %v is negative", p.MaxAge)
 	b := p.Backoff // the comparisons below are so turned that they refuse NaN

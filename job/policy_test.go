@@ -42,6 +42,8 @@ func TestPolicyValidate(t *testing.T) {
 		"all jitter":        {job.Policy{Backoff: job.Backoff{Jitter: 1, Factor: 1}}, nil},
 		"guarantee":         {job.Policy{Guarantee: 4}, []string{"Policy.Guarantee: 4 is no guarantee; use job.EffectivelyOnce, job.AtLeastOnce, job.AtMostOnce or job.Reconciled"}},
 		"order":             {job.Policy{Order: 4}, []string{"Policy.Order: 4 is no order"}},
+		"no timeout":        {job.Policy{Timeout: job.NoTimeout}, nil},
+		"timeout":           {job.Policy{Timeout: -2}, []string{"Policy.Timeout: -2ns is negative; use job.NoTimeout for none"}},
 		"max below":         {job.Policy{Backoff: job.Backoff{Initial: 2, Max: 1}}, []string{"Policy.Backoff: Max 1ns is below Initial 2ns"}},
 		"initial":           {job.Policy{Backoff: job.Backoff{Initial: -1}}, []string{"must not be negative"}},
 		"until done":        {job.Policy{Window: job.UntilDone}, nil},
@@ -57,7 +59,7 @@ func TestPolicyValidate(t *testing.T) {
 			[]string{"Policy.Backoff.Factor: NaN", "Policy.Backoff.Jitter: NaN"}},
 		"jitter above": {job.Policy{Backoff: job.Backoff{Jitter: 1.1}}, []string{"Policy.Backoff.Jitter: 1.1"}},
 		"jitter below": {job.Policy{Backoff: job.Backoff{Jitter: -0.5}}, []string{"Policy.Backoff.Jitter: -0.5"}},
-		"all at once": {job.Policy{Order: 9, Timeout: -1, MaxAttempts: -1, MaxAge: -1, Backoff: job.Backoff{Max: -1, Factor: 0.5, Jitter: 2}},
+		"all at once": {job.Policy{Order: 9, Timeout: -2, MaxAttempts: -1, MaxAge: -1, Backoff: job.Backoff{Max: -1, Factor: 0.5, Jitter: 2}},
 			[]string{"Policy.Order", "Policy.Timeout", "Policy.MaxAttempts", "Policy.MaxAge", "Policy.Backoff:", "Policy.Backoff.Factor", "Policy.Backoff.Jitter"}},
 	} {
 		for when, p := range map[string]job.Policy{"before": c.p, "after": c.p.WithDefaults()} {

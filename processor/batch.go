@@ -188,7 +188,11 @@ func (r *runner[T]) gather(ctx context.Context, p *Processor, ms []*job.Message,
 
 // wait returns when every message has sat down or gone home, or none is worth waiting for.
 func (t *table[T]) wait(ctx context.Context) {
-	late := time.NewTimer(t.r.timeout)
+	most := t.r.timeout
+	if most == job.NoTimeout { // middleware that lets one through at a time would wait for ever
+		most = job.Policy{}.WithDefaults().Timeout
+	}
+	late := time.NewTimer(most)
 	defer late.Stop()
 	select {
 	case <-t.ready:

@@ -18,8 +18,8 @@ import (
 type clock struct {
 	parent  context.Context
 	timeout time.Duration
-	end     time.Time
-	own     bool // the end is the timeout's, not the parent's deadline
+	end     time.Time // zero: none (job.NoTimeout, and a parent without a deadline)
+	own     bool      // the end is the timeout's, not the parent's deadline
 
 	mu    sync.Mutex
 	inner context.Context // the real context, nil until needed
@@ -29,8 +29,11 @@ type clock struct {
 
 // start begins the attempt. Nobody else may know c yet.
 func (c *clock) start(parent context.Context, now time.Time, timeout time.Duration) {
-	c.parent, c.timeout, c.end, c.own = parent, timeout, now.Add(timeout), true
-	if end, ok := parent.Deadline(); ok && end.Before(c.end) {
+	c.parent, c.timeout = parent, timeout
+	if c.own = timeout != job.NoTimeout; c.own {
+		c.end = now.Add(timeout)
+	}
+	if end, ok := parent.Deadline(); ok && (!c.own || end.Before(c.end)) {
 		c.end, c.own = end, false
 	}
 }
@@ -74,7 +77,7 @@ func (c *clock) arm() context.Context {
 }
 
 // Deadline, Done, Err and Value make c a context.Context.
-func (c *clock) Deadline() (time.Time, bool) { return c.end, true }
+func (c *clock) Deadline() (time.Time, bool) { return c.end, !c.end.IsZero() }
 
 func (c *clock) Done() <-chan struct{} { return c.arm().Done() }
 
@@ -82,7 +85,7 @@ func (c *clock) Err() error {
 	c.mu.Lock()
 	idle := c.inner == nil && !c.over
 	c.mu.Unlock()
-	if idle && c.parent.Err() == nil && time.Now().Before(c.end) {
+	if idle && c.parent.Err() == nil && (c.end.IsZero() || time.Now().Before(c.end)) {
 		return nil
 	}
 	return c.arm().Err() // from here on the answer never changes
@@ -100,6 +103,9 @@ func (c *clock) Value(key any) any {
 }
 
 func (c *clock) String() string {
+	if c.end.IsZero() {
+		return "processor.attempt"
+	}
 	return "processor.attempt(until " + c.end.Format(time.RFC3339Nano) + ")"
 }
 

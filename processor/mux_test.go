@@ -45,7 +45,7 @@ func TestCompileFaults(t *testing.T) {
 		{"batch size alone", kind(processor.Kind[mail]{Handle: ok, BatchSize: 3}), []string{"BatchSize: 3 is set without Batch"}},
 		{"all at once", kind(processor.Kind[mail]{
 			Batch: oks, BatchSize: -1, Version: -2, Aliases: []string{"", "a b"}, Use: []processor.Middleware{nil},
-			Policy: job.Policy{Timeout: -1, MaxAttempts: -1},
+			Policy: job.Policy{Timeout: -2, MaxAttempts: -1},
 		}), []string{
 			"BatchSize: -1", "Version: -2", "Aliases[0]: kind is empty", "Aliases[1]", "Use[0]", "Policy.Timeout", "Policy.MaxAttempts",
 		}},

@@ -36,6 +36,7 @@ func (p *pair) apply(offset int64, at time.Time, owner *dedupe.Owner, segment *d
 		return err
 	}
 	mine.Offset, mine.Time = offset, at
+	placed(&mine, owner)
 	if n := len(p.log); n == 0 || offset > p.log[n-1].Offset {
 		p.log = append(p.log, mine)
 	}
@@ -46,6 +47,7 @@ func (p *pair) apply(offset int64, at time.Time, owner *dedupe.Owner, segment *d
 		return err
 	}
 	e.Offset, e.Time = offset, at
+	placed(&e, owner)
 	if err := p.store.Apply(&e); err != nil {
 		return err
 	}
@@ -140,4 +142,11 @@ func (p *pair) unfinished() error {
 		return fmt.Errorf("the store tells of unfinished jobs that nobody knows: %v", told)
 	}
 	return nil
+}
+
+// placed gives an ownership record what the log has in a header.
+func placed(e *dedupe.Entry, owner *dedupe.Owner) {
+	if owner != nil && e.Owner != nil {
+		e.Owner.Of = owner.Of
+	}
 }

@@ -114,7 +114,7 @@ func play(ops []op, store dedupe.Store) error {
 		switch o.Kind {
 		case opOwn:
 			next += int64(o.Gap)
-			err = p.apply(next, clock, &dedupe.Owner{Instance: fmt.Sprint("i", i), Generation: int32(i), Intake: next}, nil)
+			err = p.apply(next, clock, &dedupe.Owner{Instance: fmt.Sprint("i", i), Generation: int32(i), Intake: next, Of: dedupe.Place{Cluster: fmt.Sprint("c", i%3)}}, nil)
 			owners = append(owners, next)
 			next++
 		case opClaim:

@@ -34,6 +34,7 @@ type happened struct {
 	offset int64
 	at     time.Time
 	value  []byte // nil: an expiry of what was before at
+	of     dedupe.Place
 }
 
 func newCrashing(t *testing.T, every int) *crashing {
@@ -54,7 +55,7 @@ func (c *crashing) open() {
 func (c *crashing) Apply(e *dedupe.Entry) error {
 	h := happened{offset: e.Offset, at: e.Time}
 	if e.Owner != nil {
-		h.value = dedupe.AppendOwner(nil, e.Owner)
+		h.value, h.of = dedupe.AppendOwner(nil, e.Owner), e.Owner.Of
 	} else if e.Segment != nil {
 		h.value = dedupe.AppendSegment(nil, e.Segment)
 	}
@@ -100,7 +101,9 @@ func (c *crashing) again() {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		e.Offset, e.Time = h.offset, h.at
+		if e.Offset, e.Time = h.offset, h.at; e.Owner != nil {
+			e.Owner.Of = h.of
+		}
 		if err := c.Store.Apply(&e); err != nil {
 			c.t.Fatal(err)
 		}

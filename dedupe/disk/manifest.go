@@ -44,7 +44,9 @@ type taskLine struct {
 	Next          int64          `json:"next"`
 	Epoch         int64          `json:"epoch"`
 	Owner         []byte         `json:"owner"` // as the log has it
+	OwnerOf       dedupe.Place   `json:"owner_of"`
 	FrontierEpoch int64          `json:"frontier_epoch"`
+	Of            dedupe.Place   `json:"of"`
 	Release       dedupe.Release `json:"release,omitempty"`
 	Frontiers     []frontierLine `json:"frontiers,omitempty"`
 	Live          []liveLine     `json:"live,omitempty"`
@@ -93,7 +95,7 @@ func (t *task) line(withFrozen bool) taskLine {
 		s = &t.frozen
 	}
 	l := taskLine{Num: t.num, Job: t.key.Job, Log: t.key.Log, Partition: t.key.Partition, Next: s.pos.Next, Epoch: s.pos.Epoch, Owner: dedupe.AppendOwner(nil, &s.pos.Owner),
-		FrontierEpoch: s.pos.FrontierEpoch, Release: s.pos.Release, Expired: s.expired, Last: s.last}
+		OwnerOf: s.pos.Owner.Of, Of: s.pos.Of, FrontierEpoch: s.pos.FrontierEpoch, Release: s.pos.Release, Expired: s.expired, Last: s.last}
 	for id, at := range s.pos.Frontiers {
 		l.Frontiers = append(l.Frontiers, frontierLine{id, at})
 	}
@@ -112,7 +114,8 @@ func (l *taskLine) state() (state, error) {
 	if err != nil || e.Owner == nil {
 		return state{}, fmt.Errorf("the owner of task %d does not decode: %w", l.Num, errors.Join(err, errValue))
 	}
-	s := state{pos: dedupe.Position{Next: l.Next, Epoch: l.Epoch, Owner: *e.Owner, FrontierEpoch: l.FrontierEpoch, Release: l.Release, Frontiers: map[dedupe.TopicID]int64{}},
+	e.Owner.Of = l.OwnerOf
+	s := state{pos: dedupe.Position{Next: l.Next, Epoch: l.Epoch, Owner: *e.Owner, FrontierEpoch: l.FrontierEpoch, Of: l.Of, Release: l.Release, Frontiers: map[dedupe.TopicID]int64{}},
 		live: map[int64]int{}, last: l.Last, expired: l.Expired, forgotten: map[job.Identity]oblivion{}}
 	for _, f := range l.Frontiers {
 		s.pos.Frontiers[f.Topic] = f.Offset

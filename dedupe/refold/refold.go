@@ -23,7 +23,8 @@ type Fold struct {
 	newest   int64 // offset of the newest ownership record, -1 for none
 	owner    dedupe.Owner
 	release  dedupe.Release
-	claimed  int64 // epoch of the newest frontiers in force, -1 for none
+	of       dedupe.Place // what that epoch's owner said the log is of
+	claimed  int64        // epoch of the newest frontiers in force, -1 for none
 	frontier map[dedupe.TopicID]int64
 }
 
@@ -61,6 +62,7 @@ func (f *Fold) Apply(e *dedupe.Entry) {
 		return
 	}
 	if s.Epoch != f.claimed {
+		f.of = f.owner.Of
 		f.claimed, f.frontier = s.Epoch, map[dedupe.TopicID]int64{}
 	}
 	for _, x := range s.Frontiers {
@@ -167,7 +169,7 @@ func (f *Fold) Last(id job.Identity) (t time.Time) {
 
 // Position is how far the log is folded, who owns and what is in force. The map is the caller's own.
 func (f *Fold) Position() dedupe.Position {
-	p := dedupe.Position{Next: f.next, Epoch: f.newest, Owner: f.owner, Release: f.release, FrontierEpoch: f.claimed, Frontiers: map[dedupe.TopicID]int64{}}
+	p := dedupe.Position{Next: f.next, Epoch: f.newest, Owner: f.owner, Release: f.release, FrontierEpoch: f.claimed, Of: f.of, Frontiers: map[dedupe.TopicID]int64{}}
 	maps.Copy(p.Frontiers, f.frontier)
 	return p
 }

@@ -78,8 +78,8 @@ func vectorOf(value []byte) logVector {
 	case err != nil:
 		v.Fault = "damaged"
 	case e.Owner != nil:
-		o := ownerVector(*e.Owner)
-		v.Owner = &o
+		o := e.Owner
+		v.Owner = &ownerVector{o.Instance, o.Process, o.Member, o.Group, o.Generation, o.Intake}
 	default:
 		s := &segmentVector{Epoch: e.Segment.Epoch, Receipts: receiptVectors(e.Segment.Receipts), Marks: receiptVectors(e.Segment.Marks), Release: e.Segment.Release.String()}
 		for _, f := range e.Segment.Frontiers {

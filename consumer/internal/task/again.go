@@ -33,6 +33,9 @@ func (m *Machine) claims() map[dedupe.TopicID]int64 {
 // of one that was deleted. Where the job topic then has no frontier of its own it is the one that was made anew; where a
 // tier has none, an offset that the group committed may be one of the tier before it.
 func (m *Machine) remade() bool {
+	if of := m.cfg.Store.Position().Of.Topic; of != (dedupe.TopicID{}) && of != m.cfg.TopicID {
+		return true
+	}
 	for id := range m.carried {
 		if !slices.Contains(m.cfg.Known, id) {
 			return len(m.cfg.Known) > 0

@@ -83,7 +83,7 @@ func (p *proc) ask(f *Effects) {
 	w := p.w
 	if f.Own {
 		w.trace("%s: ownership record", p.name)
-		p.logq = append(p.logq, &flight{p: p, own: true, parts: []*dedupe.Entry{{Owner: &dedupe.Owner{Process: p.name}}}})
+		p.logq = append(p.logq, &flight{p: p, own: true, parts: []*dedupe.Entry{{Owner: &dedupe.Owner{Process: p.name, Of: dedupe.Place{Cluster: w.cluster, Topic: w.main().id}}}}})
 	}
 	if f.Read != nil && !p.boundary() {
 		if p.read != nil {

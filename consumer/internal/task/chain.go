@@ -42,7 +42,7 @@ func (m *Machine) mayFollow(e *Entry) bool {
 // is awaited of its job.
 func (m *Machine) plain(e *Entry) bool {
 	r := m.view(e.env.Identity)
-	if m.standing(e, &r) != itsOwn || r.State != dedupe.StateNone && (e.src.tier < 0 || r.State == dedupe.Started || r.Stale(e.env.Generation, e.env.Hop)) {
+	if m.standing(e, &r) != itsOwn || r.State != dedupe.StateNone && (e.src.tier < 0 || m.strayCopy(e, &r) || r.State == dedupe.Started || r.Stale(e.env.Generation, e.env.Hop)) {
 		return false
 	}
 	e.env.Restore(r.Result)

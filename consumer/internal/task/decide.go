@@ -81,6 +81,9 @@ func (m *Machine) known(e *Entry) bool {
 	case stands != outdated && e.src.tier < 0 && r.Gen == 0 && r.Digest != e.env.Digest:
 		m.file(e, dlq.Conflict, job.CodeConflict, fmt.Sprintf("job %s/%s was enqueued before with another payload", e.env.WireKind, e.env.ID))
 		return true
+	case stands == itsOwn && m.strayCopy(e, &r):
+		m.file(e, dlq.Conflict, job.CodeConflict, fmt.Sprintf("a copy of job %s/%s, enqueued at offset %d, carries another payload than the job that is known by that name", e.env.WireKind, e.env.ID, e.env.Origin.Offset))
+		return true
 	case stands == itsOwn && !r.Stale(e.env.Generation, e.env.Hop):
 		e.env.Restore(r.Result)
 		return m.begun(e, r)
@@ -90,6 +93,13 @@ func (m *Machine) known(e *Entry) bool {
 		m.settle(e, EndStale)
 	}
 	return true
+}
+
+// strayCopy reports whether a copy that is not stale carries another payload than its job, which was never redriven with one.
+// Under AtLeastOnce a first success leaves no receipt, so a job may be enqueued again with another payload; a copy of the
+// first, sent by an owner that died before it could say so, must not run in the place of a copy of the second.
+func (m *Machine) strayCopy(e *Entry, r *dedupe.Receipt) bool {
+	return e.src.tier >= 0 && e.env.Generation == 0 && r.Gen == 0 && r.Digest != e.env.Digest && !r.Stale(e.env.Generation, e.env.Hop)
 }
 
 // begun sees to a job with an attempt that began and of which nobody knows the end, as its kind is promised. What an attempt

@@ -23,6 +23,10 @@ func (p *proc) checkRun(e *Entry) {
 			w.fail("I6: %s runs %s, which is stale by %+v", p.name, p.title(e), f)
 		}
 	}
+	if f := w.folds[p.m.cfg.Store.Position().Next].facts[env.Identity]; w.topic(env.Topic).tier && env.Generation == 0 && f.state != 0 && f.gen == 0 && f.digest != env.Digest &&
+		(!f.repeats || f.origin == env.Origin.Offset) {
+		w.fail("I6: %s runs a copy of %s, which has another payload", p.name, p.title(e))
+	}
 	if n := progressOf(e); w.member == p && n < w.kept[enqueueOf(env)] {
 		w.fail("KEPT: %s runs %s with progress %d, %d was durable", p.name, p.title(e), n, w.kept[enqueueOf(env)])
 	}

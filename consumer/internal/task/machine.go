@@ -20,6 +20,7 @@ type Tier struct {
 type Config struct {
 	Topic       string // the job topic
 	TopicID     dedupe.TopicID
+	Cluster     string           // its id; empty: not known
 	Known       []dedupe.TopicID // of the job topic and all its tiers, whether or not they are read here
 	Partition   int32
 	Partitions  int32  // of the job topic, to tell what stands in the wrong one; 0: not told
@@ -73,6 +74,7 @@ type Machine struct {
 	trials   []trial           // of suspects that ran alone, in the order of settling
 	doubtful int               // held entries that may have been running when it died
 	released bool              // the log says that the task is let go
+	away     bool              // the log is another cluster's, see foreign
 	rewound  bool              // a source begins below what this epoch has claimed of it: own again
 	refusal  string            // what was said of the last write refused
 	claimed  int64             // when frontiers were last made durable

@@ -113,9 +113,12 @@ func (m *Machine) Proved(member bool, starts []Start, now int64) {
 		return
 	}
 	m.carry(pos.Frontiers)
+	m.away = m.foreign(starts)
 	for i := range starts {
 		switch s := m.byTopic[starts[i].Topic]; {
 		case s == nil:
+		case m.away && !s.ready:
+			m.abroad(s)
 		case m.another(s, &starts[i]):
 		case !s.ready:
 			m.startAt(s, &starts[i])
@@ -148,7 +151,7 @@ func (m *Machine) askAgain() {
 		return
 	}
 	for _, s := range m.sources {
-		if s.astray || !s.ready && !s.pauses.has(Truncated) && !s.pauses.has(Recreated) {
+		if s.astray || !s.ready && !s.pauses.has(Truncated) && !s.pauses.has(Recreated) && !s.pauses.has(Foreign) {
 			m.asked++
 			m.askAt = m.now + m.backoff(m.asked)
 			m.prove()

@@ -18,6 +18,7 @@ var ends = [reasons]string{
 	Recreated:     "the topic was deleted and made anew; stop the group and set its offset",
 	Denied:        "the brokers refuse to serve the partition; it is asked for again until they do",
 	KeyBlocked:    "too many jobs of one key follow one that is not finished; it goes on when half of them are gone",
+	Foreign:       "the receipt log tells of another cluster; stop the group and set its offset",
 	Storage:       "the receipts cannot be kept on the instance's disk; it goes on when they can",
 }
 

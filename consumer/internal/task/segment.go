@@ -61,7 +61,7 @@ func (m *Machine) flush() {
 	if !moved && len(m.pending.list)+len(m.keeps) == 0 && seg.Release == dedupe.Held {
 		return
 	}
-	for id, at := range m.carried { // a newer epoch's frontiers replace an older's: none may be left out
+	for id, at := range m.claimable() { // a newer epoch's frontiers replace an older's: none may be left out
 		seg.Frontiers = append(seg.Frontiers, dedupe.Frontier{Topic: id, Offset: at})
 	}
 	seg.Bare = !moved && len(m.pending.list)+len(m.keeps) == 0

@@ -26,10 +26,11 @@ const (
 	Denied                      // the brokers refuse to serve the partition, for want of a right for instance; ends when they do
 	Storage                     // the instance's disk is full or its receipts are being read anew; ends when there is room
 	KeyBlocked                  // too many jobs of one key follow one that is not finished (Policy.MaxFollowers); ends when half of them are gone
+	Foreign                     // the receipt log is of another cluster; an operator must say where to begin in this one
 	reasons
 )
 
-var reasonText = [reasons]string{"restoring", "backpressure", "ahead", "not_due", "unacked_writes", "layout", "truncated", "lease", "stopped", "missing", "recreated", "denied", "storage", "key_blocked"}
+var reasonText = [reasons]string{"restoring", "backpressure", "ahead", "not_due", "unacked_writes", "layout", "truncated", "lease", "stopped", "missing", "recreated", "denied", "storage", "key_blocked", "foreign"}
 
 // String is the reason's name as shown by the CLI and the status page.
 func (r Reason) String() string {

@@ -22,6 +22,7 @@ type world struct {
 	now        int64
 	kinds      Catalog
 	plan       retrytopics.Plan
+	cluster    string
 	width      int32 // partitions of the job topic; the world has its partition 0
 	tiers      []Tier
 	limits     Limits
