@@ -40,7 +40,7 @@ var all = []Mutant{
 	{Name: "receipt after offset", By: Task, File: segmentGo, Old: "seg.Receipts, m.usual = m.pending.list,", New: "seg.Receipts, m.usual = m.pending.list[:len(m.pending.list)/2],"},
 	{Name: "frontier above what runs", By: Task, File: sourceGo, Old: "if o, ok := s.win.first(); ok {", New: "if o, ok := s.win.first(); ok && s.win.len() > 2 {"},
 	{Name: "gap check dropped", By: Task, File: segmentGo, Old: "if e.Offset != next {", New: "if e.Offset < next {"},
-	{Name: "frontiers carried forward forgotten", By: Task, File: segmentGo, Old: "for id, at := range m.carried {", New: "for id, at := range map[dedupe.TopicID]int64{} {"},
+	{Name: "frontiers carried forward forgotten", By: Task, File: segmentGo, Old: "for id, at := range m.claimable() {", New: "for id, at := range map[dedupe.TopicID]int64{} {"},
 
 	// owners
 	{Name: "a later owner overlooked", By: Task, File: segmentGo, Old: "if m.cfg.Store.Position().Epoch == m.epoch {", New: "if true {"},
