@@ -59,6 +59,18 @@ func newTranscript(t *testing.T) *transcript {
 // run is a command on the transcript's broker.
 func (s *transcript) run(args ...string) outcome { return s.runWith("", args...) }
 
+// must makes commands of lines, with the flags behind each, that must succeed.
+func (s *transcript) must(flags ...string) func(line string) outcome {
+	return func(line string) outcome {
+		s.t.Helper()
+		o := s.run(append(strings.Fields(line), flags...)...)
+		if o.code != 0 {
+			s.t.Fatalf("%s: %+v", line, o)
+		}
+		return o
+	}
+}
+
 func (s *transcript) runWith(stdin string, args ...string) outcome {
 	s.t.Helper()
 	o := waybill(s.t, stdin, append([]string{"--brokers", s.broker}, args...)...)

@@ -66,6 +66,20 @@ func (a *app) lookAt(ctx context.Context, j inspect.Job) (target, *inspect.Reade
 	return t, r, j, nil
 }
 
+// history is what the receipt log says of one job; the caller closes the reader.
+func (a *app) history(ctx context.Context, j inspect.Job) (target, *inspect.Reader, *inspect.History, error) {
+	t, r, j, err := a.lookAt(ctx, j)
+	if err != nil {
+		return t, nil, nil, err
+	}
+	h, err := r.History(ctx, j)
+	if err != nil {
+		r.Close()
+		return t, nil, nil, t.unreached(err)
+	}
+	return t, r, h, nil
+}
+
 func receiptShowCommand(a *app) *cobra.Command {
 	var f jobFlags
 	c := &cobra.Command{
@@ -90,15 +104,11 @@ task's partition of the log from start to end. KIND is the first name the kind e
 }
 
 func (a *app) receiptShow(ctx context.Context, j inspect.Job) error {
-	t, r, j, err := a.lookAt(ctx, j)
+	_, r, h, err := a.history(ctx, j)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	h, err := r.History(ctx, j)
-	if err != nil {
-		return t.unreached(err)
-	}
 	return a.show(h, func(t *table) { describeReceipt(t, h) })
 }
 
@@ -300,15 +310,11 @@ type forgotten struct {
 }
 
 func (a *app) receiptForget(ctx context.Context, j inspect.Job, o forgetFlags) error {
-	t, r, j, err := a.lookAt(ctx, j)
+	t, r, h, err := a.history(ctx, j)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	h, err := r.History(ctx, j)
-	if err != nil {
-		return t.unreached(err)
-	}
 	if err := forgettable(h, o.force); err != nil {
 		return err
 	}

@@ -88,14 +88,7 @@ func TestVerifyFindsAFault(t *testing.T) {
 func TestForgetUnderARunningOwner(t *testing.T) {
 	s := newTranscript(t)
 	on := []string{"--group", "mailer", "--topic", "emails"}
-	do := func(line string) outcome {
-		t.Helper()
-		o := s.run(append(strings.Fields(line), on...)...)
-		if o.code != 0 {
-			t.Fatalf("%s: %+v", line, o)
-		}
-		return o
-	}
+	do := s.must(on...)
 	do("setup apply --partitions 1 --tiers 1s,1h")
 	h := work(t, s.broker, "mailer", "emails")
 	done := func(id string) {

@@ -70,7 +70,7 @@ func mux(sink ledger.Sink) *processor.Mux {
 
 // play does what a script says.
 func play(ctx context.Context, sink ledger.Sink, m *job.Message, s *script) error {
-	if err := rest(ctx, s.Slow); err != nil {
+	if err := witness.Rest(ctx, s.Slow); err != nil {
 		return err
 	}
 	if m.Generation == 0 {
@@ -100,19 +100,4 @@ func fail(ctx context.Context, s *script) error {
 		return ctx.Err()
 	}
 	return errors.New("not yet")
-}
-
-// rest is a downstream that takes its time.
-func rest(ctx context.Context, d time.Duration) error {
-	if d == 0 {
-		return nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

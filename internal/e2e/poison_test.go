@@ -21,6 +21,7 @@ import (
 	"github.com/waybill-dev/waybill/dlq"
 	"github.com/waybill-dev/waybill/internal/embedded"
 	"github.com/waybill-dev/waybill/internal/realkafka"
+	"github.com/waybill-dev/waybill/internal/witness"
 	"github.com/waybill-dev/waybill/job"
 	"github.com/waybill-dev/waybill/processor"
 	"github.com/waybill-dev/waybill/producer"
@@ -67,7 +68,7 @@ func workPoisoned(ctx context.Context, told string) error {
 		if j.Args.Kills {
 			os.Exit(killed)
 		}
-		return rest(ctx, 5*time.Millisecond)
+		return witness.Rest(ctx, 5*time.Millisecond)
 	}, job.Policy{})
 	return consumer.Run(ctx, consumer.Config{Brokers: p.Brokers, Group: p.Topic, Topics: []string{p.Topic}, Mux: m, Tiers: tiers, Setup: consumer.Create,
 		Partitions: 4, StaticID: "the-one", SessionTimeout: session, Heartbeat: heartbeat, RebalanceTimeout: rebalance, DrainTimeout: drain})

@@ -89,7 +89,7 @@ func mux(sink ledger.Sink, happened func(idempotencyKey string) bool) *processor
 }
 
 func play(ctx context.Context, sink ledger.Sink, m *job.Message, s script) error {
-	if err := wait(ctx, s.Slow); err != nil {
+	if err := witness.Rest(ctx, s.Slow); err != nil {
 		return err
 	}
 	if s.Snooze && m.Hop == 0 && m.Generation == 0 {
@@ -118,21 +118,7 @@ func play(ctx context.Context, sink ledger.Sink, m *job.Message, s script) error
 		}
 	}
 	witness.Applied(sink, m)
-	return wait(ctx, s.Linger)
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	if d == 0 {
-		return nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return witness.Rest(ctx, s.Linger)
 }
 
 // enqueue is one record to be produced.

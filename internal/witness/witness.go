@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/job"
@@ -34,6 +35,21 @@ func Middleware(sink ledger.Sink, orders Orders) processor.Middleware {
 			e.Result = result(ctx, err)
 			return err
 		}
+	}
+}
+
+// Rest is a downstream that takes its time: it returns after d, or with the context's error before.
+func Rest(ctx context.Context, d time.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
