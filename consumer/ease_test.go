@@ -39,7 +39,7 @@ func TestEasing(t *testing.T) {
 					e.fed(h, 100)
 					began := time.Now()
 					say := func(s shot) {
-						time.Sleep(s.after - time.Since(began))
+						time.Sleep(s.after - time.Since(began)) // virtual, as all of this: until the shard says it
 						h.load.coming.Store(0)
 						h.load.show(s.held, s.crowded, e)
 					}

@@ -14,6 +14,8 @@ import (
 
 // An idle owner hears of an order to forget by itself: the next enqueue of the job runs.
 func TestOrderToForgetAJob(t *testing.T) {
+	// Time is virtual here. A second is enough for a job to be read, run, and its receipt to be acked at the next tick; six for
+	// an idle task to look at the end of its log, which it does every five (newsEvery).
 	within(t, func(r *rig) {
 		a := r.start("a")
 		r.put(0, "job", "x")
@@ -66,7 +68,7 @@ func TestDoubleRedrive(t *testing.T) {
 		if fail = false; redrive().Redriven+redrive().Redriven == 0 {
 			r.t.Error("nothing was redriven")
 		}
-		time.Sleep(5 * time.Second)
+		time.Sleep(5 * time.Second) // virtual: a redrive goes to the smallest tier, due at once
 		r.expectRuns("job", 2)
 		if got := redrive(); got.Redriven != 0 || len(got.Skipped) != 1 {
 			r.t.Errorf("a job that is done: %+v", got)

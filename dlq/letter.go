@@ -81,6 +81,7 @@ var ErrNotLetter = errors.New("not a dead letter")
 // VersionError is Decode's error for a letter of a format newer than this program's.
 type VersionError struct{ Version int }
 
+// Error names both versions and says what to do.
 func (e *VersionError) Error() string {
 	return fmt.Sprintf("dead letter of format %d, this program knows up to %d: upgrade it", e.Version, letterVersion)
 }

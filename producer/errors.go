@@ -30,6 +30,7 @@ type JobError struct {
 	Err   error
 }
 
+// Error names what is known of the job, and says why it failed.
 func (e *JobError) Error() string {
 	text := "producer: job"
 	for _, part := range []struct{ name, value string }{{" of kind ", e.Kind}, {" with id ", e.ID}, {" for topic ", e.Topic}} {
@@ -40,6 +41,7 @@ func (e *JobError) Error() string {
 	return text + ": " + e.Err.Error()
 }
 
+// Unwrap is why.
 func (e *JobError) Unwrap() error { return e.Err }
 
 // BatchError is what EnqueueMany returns when any job failed.
@@ -54,6 +56,7 @@ type Failure struct {
 	Err   error // a *JobError
 }
 
+// Error counts the jobs that failed, and tells of the first.
 func (e *BatchError) Error() string {
 	if len(e.Failed) == 0 {
 		return "producer: no job failed"
@@ -77,6 +80,7 @@ type UnsentError struct {
 	Cause error    // why Close stopped waiting
 }
 
+// Error counts the jobs, names the first ten, and says why Close stopped waiting.
 func (e *UnsentError) Error() string {
 	const shown = 10
 	text := strings.Join(e.IDs[:min(len(e.IDs), shown)], ", ")
@@ -86,6 +90,7 @@ func (e *UnsentError) Error() string {
 	return fmt.Sprintf("producer: closed with %d jobs not acknowledged (%s): %v", len(e.IDs), text, e.Cause)
 }
 
+// Unwrap is why Close stopped waiting.
 func (e *UnsentError) Unwrap() error { return e.Cause }
 
 // explain says, in words for whoever enqueues, why the client failed to write to topic.

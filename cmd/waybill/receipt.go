@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -190,73 +189,6 @@ func unknownBecause(h *inspect.History) string {
 		"it is in another partition: its key is not the one named (--key), or its producer has another partitioner (--partition)",
 		"its kind was renamed: the log names it by the first name it ever had")
 	return "That may be because\n- " + strings.Join(why, "\n- ")
-}
-
-func receiptVerifyCommand(a *app) *cobra.Command {
-	partition := int32(-1)
-	c := &cobra.Command{
-		Use:   "verify",
-		Short: "Rebuild receipts from the log by other code, and compare",
-		Long: `verify reads the receipt log of each task, folds it by the engine's code and by code that shares no rule with it, and compares
-every job and the position. It exits with 1 if anything differs. It needs some 350 bytes of memory for each job of one task.`,
-		Example: `  waybill receipt verify --brokers localhost:9092 --group mailer
-  waybill receipt verify --group mailer --topic emails --partition 3 --json`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.receiptVerify(c.Context(), partition) },
-	}
-	c.Flags().Int32Var(&partition, "partition", -1, "only this one (default: all)")
-	return c
-}
-
-func (a *app) receiptVerify(ctx context.Context, partition int32) error {
-	t, r, err := a.look(ctx)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	tasks, err := r.Tasks(ctx, a.chosen(r))
-	if err != nil {
-		return t.unreached(err)
-	}
-	if partition >= 0 {
-		tasks = slices.DeleteFunc(tasks, func(x inspect.Task) bool { return x.Partition != partition })
-	}
-	if len(tasks) == 0 {
-		return fmt.Errorf("no task has partition %d", partition)
-	}
-	out, bad := newTable(a.out), 0
-	if !a.json {
-		out.row("TASK", "LOG", "OWNERS", "SEGMENTS", "RECEIPTS", "MARKS", "ORDERS", "JOBS", "DIFFERENCES")
-	}
-	var notes []string
-	for _, task := range tasks {
-		v, err := r.Verify(ctx, task.Topic, task.Partition, a.engine())
-		if err != nil {
-			return t.unreached(err)
-		}
-		n := len(v.Differences) + v.More
-		bad += n
-		if a.json {
-			if err := a.printJSON(v); err != nil {
-				return err
-			}
-			continue
-		}
-		out.row(fmt.Sprintf("%s/%d", v.Topic, v.Partition), fmt.Sprintf("%d to %d", v.From, v.To), v.Owners, v.Segments, v.Receipts, v.Marks, v.Orders, v.Jobs, n)
-		for _, d := range v.Differences {
-			notes = append(notes, fmt.Sprintf("%s/%d: %s", v.Topic, v.Partition, d))
-		}
-	}
-	if err := out.flush(); err != nil {
-		return err
-	}
-	for _, n := range notes {
-		a.say("%s", n)
-	}
-	if bad > 0 {
-		return fmt.Errorf("%s between the engine's fold and the log's: a fault of Waybill; keep the log and report it", plural(bad, "difference"))
-	}
-	return nil
 }
 
 func receiptForgetCommand(a *app) *cobra.Command {

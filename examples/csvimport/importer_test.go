@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/embedded"
+	"github.com/waybill-dev/waybill/internal/realkafka"
 )
 
 // A worker that was started as a child of the test is the program itself.
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(realkafka.Main(m))
 }
 
 // worker is a process that imports.
@@ -82,6 +83,19 @@ func eventually(t *testing.T, what string, w *worker, ok func() bool) {
 // A worker is killed in the middle of a file, twice. The next goes on where the checkpoint says: every row is there, and few
 // were written twice.
 func TestImportSurvivesSIGKILL(t *testing.T) {
+	broker, err := embedded.Start(embedded.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broker.Close()
+	survives(t, strings.Join(broker.Addrs(), ","))
+}
+
+func TestRealImportSurvivesSIGKILL(t *testing.T) {
+	survives(t, strings.Join(realkafka.Shared(t).Addrs(), ","))
+}
+
+func survives(t *testing.T, brokers string) {
 	const rows = 100_000
 	dir := t.TempDir()
 	file, path := filepath.Join(dir, "rows.csv"), filepath.Join(dir, "rows.db")
@@ -98,13 +112,6 @@ func TestImportSurvivesSIGKILL(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
-	broker, err := embedded.Start(embedded.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer broker.Close()
-	brokers := strings.Join(broker.Addrs(), ",")
-
 	i, err := newImporter(path, time.Second) // makes the table, and looks into it
 	if err != nil {
 		t.Fatal(err)

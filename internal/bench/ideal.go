@@ -62,13 +62,19 @@ func (f finish) before(g finish) bool {
 // queue is a heap of ints or of finishes, the least first.
 type queue[T int | finish] struct{ items []T }
 
-func (q *queue[T]) push(v T)      { heap.Push(q, v) }
-func (q *queue[T]) pop() T        { return heap.Pop(q).(T) }
-func (q *queue[T]) Len() int      { return len(q.items) }
-func (q *queue[T]) Swap(i, j int) { q.items[i], q.items[j] = q.items[j], q.items[i] }
-func (q *queue[T]) Push(v any)    { q.items = append(q.items, v.(T)) }
+func (q *queue[T]) push(v T) { heap.Push(q, v) }
+func (q *queue[T]) pop() T   { return heap.Pop(q).(T) }
 
-// Less and Pop are heap.Interface's.
+// Len is heap.Interface's.
+func (q *queue[T]) Len() int { return len(q.items) }
+
+// Swap is heap.Interface's.
+func (q *queue[T]) Swap(i, j int) { q.items[i], q.items[j] = q.items[j], q.items[i] }
+
+// Push is heap.Interface's.
+func (q *queue[T]) Push(v any) { q.items = append(q.items, v.(T)) }
+
+// Less is heap.Interface's.
 func (q *queue[T]) Less(i, j int) bool {
 	switch a := any(q.items[i]).(type) {
 	case finish:

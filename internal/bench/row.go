@@ -36,6 +36,7 @@ type Figure struct {
 func atLeast(of string, bound float64) Figure { return Figure{of, true, bound} }
 func atMost(of string, bound float64) Figure  { return Figure{of, false, bound} }
 
+// String is what is measured and its bound, such as "ratio >= 0.55".
 func (f Figure) String() string {
 	op := "<="
 	if f.Least {

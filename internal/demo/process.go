@@ -20,6 +20,7 @@ import (
 type process struct {
 	name    string
 	release int
+	seat    int
 	log     string
 	pid     int
 

@@ -11,16 +11,16 @@ import (
 )
 
 // replay has an operator move the group back to offset zero of the whole job topic, and a worker read it all again: every
-// record finds its receipt, and no handler is called. All other workers are gone: a group with members takes no such order.
+// record finds its receipt, and no handler is called. The worker has the disk of the one that was killed. All other workers are gone: a group with members takes no such order.
 func (s *story) replay(ctx context.Context) error {
-	s.chapter("an operator moves the group back to offset zero: all of %s is read again", s.stage.topic)
+	s.chapter("an operator moves the group back to offset zero: all of %s is read again, by a worker with the receipts on disk (Config.Dir) that %s left when it was killed", s.stage.topic, s.staff[toDie].name)
 	if err := s.stage.rewind(ctx); err != nil {
 		return err
 	}
 	for p := range int32(partitions) {
 		s.driver.Record(ledger.Event{Type: ledger.Faulted, Fault: ledger.Rewind, Record: ledger.Pos{Topic: s.stage.topic, Partition: p}})
 	}
-	p, err := s.hire(fixed)
+	p, err := s.hire(fixed, toDie)
 	if err != nil {
 		return err
 	}

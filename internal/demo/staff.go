@@ -9,16 +9,19 @@ import (
 	"github.com/waybill-dev/waybill/internal/ledger"
 )
 
-// hire starts a worker of a release.
-func (s *story) hire(release int) (*process, error) {
+// hire starts a worker of a release on a seat: what the one before kept of receipts on that seat's disk is its own now, however
+// that one ended.
+func (s *story) hire(release, seat int) (*process, error) {
 	s.hired++
 	name := fmt.Sprintf("worker-%d", s.hired)
 	a := assignment{Name: name, Release: release, Topic: s.stage.topic, Group: s.stage.group, Connection: s.stage.connection,
-		Password: s.stage.connection.SASL.Password, Ledger: filepath.Join(s.dir, name+".ledger"), Log: filepath.Join(s.dir, name+".log"), Twice: s.twice}
+		Password: s.stage.connection.SASL.Password, Ledger: filepath.Join(s.dir, name+".ledger"), Log: filepath.Join(s.dir, name+".log"),
+		Receipts: filepath.Join(s.dir, fmt.Sprint("receipts-", seat)), Twice: s.twice}
 	p, err := spawn(s.o.Worker, a)
 	if err != nil {
 		return nil, err
 	}
+	p.seat = seat
 	s.staff = append(s.staff, p)
 	s.watch.follow(name, a.Ledger, p)
 	s.tell(Event{Type: WorkerStarted, Worker: name, PID: p.pid, Release: release, Text: fmt.Sprintf("%s starts (pid %d, release %d)", name, p.pid, release)})

@@ -182,8 +182,8 @@ func (s *story) chapters(ctx context.Context) error {
 		s.tell(Event{Type: Sabotaged, Text: "a wrapper around the handlers will call " + s.twice + " twice"})
 	}
 	s.chapter("three workers start; %d jobs of three kinds follow over %v", len(s.jobs), s.o.Over.Round(time.Second))
-	for range 3 {
-		if _, err := s.hire(1); err != nil {
+	for seat := range 3 {
+		if _, err := s.hire(1, seat); err != nil {
 			return err
 		}
 	}
@@ -251,9 +251,12 @@ func (s *story) drop(ctx context.Context) error {
 	return errors.New("sabotage: no job is at offset 0")
 }
 
+// toDie is the seat of the worker that is killed.
+const toDie = 1
+
 // loss kills a worker in the middle of its work, and waits until others have its tasks.
 func (s *story) loss(ctx context.Context) error {
-	victim := s.staff[1]
+	victim := s.staff[toDie]
 	_, err := s.watch.until(ctx, s.o.Over+patience, "a quarter of the jobs was not enqueued", func(p *Progress) bool { return p.Produced >= len(s.jobs)/4 })
 	if err != nil {
 		return err
@@ -267,7 +270,7 @@ func (s *story) loss(ctx context.Context) error {
 	s.driver.Record(ledger.Event{Type: ledger.Faulted, Fault: ledger.Kill, Target: victim.name})
 	s.chapter("%s (pid %d) is killed at work (attempts running: %d); its tasks wait until its session of %v has ended", victim.name, victim.pid, running, session)
 	s.tellEnd(victim)
-	p, err := s.hire(1)
+	p, err := s.hire(1, victim.seat)
 	if err != nil {
 		return err
 	}
@@ -337,7 +340,7 @@ func (s *story) recovery(ctx context.Context) error {
 		if err := s.dismiss(ctx, old); err != nil {
 			return err
 		}
-		p, err := s.hire(fixed)
+		p, err := s.hire(fixed, old.seat)
 		if err != nil {
 			return err
 		}

@@ -43,6 +43,7 @@ type assignment struct {
 	Connection connect.Settings `json:"connection"`
 	Password   string           `json:"password"` // which Connection leaves out
 	Ledger     string           `json:"ledger"`
+	Receipts   string           `json:"receipts"` // directory of its seat
 	Log        string           `json:"log"`
 	Twice      string           `json:"twice"`
 }
@@ -92,7 +93,7 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 	c, err := consumer.New(consumer.Config{
 		Brokers: a.Connection.Brokers, ClientID: a.Connection.ClientID, TLS: a.Connection.TLS, SASL: a.Connection.SASL,
 		Group: a.Group, Topics: []string{a.Topic}, Mux: (&shop{sink: book, release: a.Release}).mux(a.Twice),
-		Tiers: tiers, Workers: 8, Instance: a.Name, Logger: log,
+		Tiers: tiers, Workers: 8, Instance: a.Name, Logger: log, Dir: a.Receipts,
 		SessionTimeout: session, RebalanceTimeout: rebalance, Heartbeat: heartbeat, DrainTimeout: drain,
 	})
 	if err != nil {

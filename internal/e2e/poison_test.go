@@ -35,6 +35,7 @@ type poisoned struct {
 	Brokers []string
 	Topic   string // and name of the group
 	Ran     string // file that gets the id of each job as its attempt begins
+	Dir     string // of receipts; empty: they are in memory
 }
 
 // killed is the exit status of a worker whose handler ended the process.
@@ -71,7 +72,7 @@ func workPoisoned(ctx context.Context, told string) error {
 		return witness.Rest(ctx, 5*time.Millisecond)
 	}, job.Policy{})
 	return consumer.Run(ctx, consumer.Config{Brokers: p.Brokers, Group: p.Topic, Topics: []string{p.Topic}, Mux: m, Tiers: tiers, Setup: consumer.Create,
-		Partitions: 4, StaticID: "the-one", SessionTimeout: session, Heartbeat: heartbeat, RebalanceTimeout: rebalance, DrainTimeout: drain})
+		Partitions: 4, StaticID: "the-one", Dir: p.Dir, SessionTimeout: session, Heartbeat: heartbeat, RebalanceTimeout: rebalance, DrainTimeout: drain})
 }
 
 func TestPoisonOnEmbeddedBroker(t *testing.T) {

@@ -17,6 +17,7 @@ type RightsError struct {
 	Missing []Right
 }
 
+// Error names every right that lacks, what each is for, and what to do.
 func (e *RightsError) Error() string {
 	var b strings.Builder
 	b.WriteString("this user lacks rights; grant them (kafka-acls.sh --add, see `waybill setup rights`) and start again:")

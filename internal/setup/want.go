@@ -158,4 +158,5 @@ func groupTopics(group string, replication int16) []*spec {
 
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
+// String is the change on one line.
 func (c Change) String() string { return fmt.Sprintf("%s %s: %s", c.Action, c.Topic, c.Text) }

@@ -2,11 +2,13 @@ package inspect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"time"
 
 	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/dedupe/disk/asis"
 	"github.com/waybill-dev/waybill/dedupe/refold"
 	"github.com/waybill-dev/waybill/job"
 	"github.com/waybill-dev/waybill/retrytopics"
@@ -109,6 +111,83 @@ func (v *Verdict) compareJob(id job.Identity, store dedupe.Store, plain *refold.
 		v.differs("job %s: the store says %s, the log %s", id, short(got), short(want))
 	}
 }
+
+// VerifyDir holds what a directory of an instance (Config.Dir) has of a task against the log, folded by other code up to where the
+// directory has read it. None of the store's code is in it. A task that the directory does not have is nil.
+//
+// What the log no longer has cannot be compared, and what the store has let expire is no difference. When a receipt was appended is
+// compared by the hour: an instance knows that of its own by its own clock.
+func (r *Reader) VerifyDir(ctx context.Context, d *asis.Dir, topic string, p int32) (*Verdict, error) {
+	log := retrytopics.ReceiptTopic(topic, r.group)
+	found, err := r.admin.ListTopics(ctx, topic, log)
+	if err == nil {
+		err = errors.Join(found[topic].Err, found[log].Err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	has, err := d.Task(dedupe.TopicID(found[topic].ID), dedupe.TopicID(found[log].ID), p)
+	if has == nil || err != nil {
+		return nil, err
+	}
+	v := &Verdict{Topic: topic, Partition: p, Differences: []string{}}
+	end := int64(0)
+	if v.From, end, err = r.bounds(ctx, log, p); err != nil {
+		return nil, err
+	}
+	if v.To = has.Position.Next; v.To > end {
+		v.differs("the directory has read the log up to %d, and it ends at %d: the log lost its end. The instance reads it anew at its next start", v.To, end)
+		return v, nil
+	}
+	plain := refold.New()
+	if v.To > v.From { // else retention has taken all that the directory has read
+		err = r.log(ctx, log, p, v.From, v.To, func(e *dedupe.Entry) {
+			v.count(e)
+			plain.Apply(e)
+		})
+	}
+	v.Jobs = len(has.Jobs)
+	v.compareDir(has, plain)
+	return v, err
+}
+
+func (v *Verdict) compareDir(has *asis.Task, plain *refold.Fold) {
+	want := plain.Position()
+	switch got := has.Position; {
+	case want.Epoch < 0 && v.From > 0: // the ownership record is gone from the log, and with it what was in force
+	case want.FrontierEpoch < 0 && v.From > 0 && got.Epoch == want.Epoch:
+	case !reflect.DeepEqual(got, want):
+		v.differs("position: the directory says %+v, the log %+v", got, want)
+	}
+	for id := range plain.Jobs() {
+		want, _ := plain.Get(id)
+		got, ok := has.Jobs[id]
+		switch early := plain.Last(id).Before(has.Expired.Add(time.Hour)); {
+		case !ok && early:
+		case !ok:
+			v.differs("job %s: the directory knows nothing, the log says %s", id, short(want))
+		case v.From > 0 && refold.Compare(got, want) > 0: // an earlier receipt, which retention took, said more
+		default:
+			if near(got.At, want.At) {
+				got.At = want.At
+			}
+			if !reflect.DeepEqual(got, want) {
+				v.differs("job %s: the directory says %s, the log %s", id, short(got), short(want))
+			}
+		}
+	}
+	if v.From > 0 {
+		return
+	}
+	for id, got := range has.Jobs {
+		if _, ok := plain.Get(id); !ok {
+			v.differs("job %s: the directory says %s, the log nothing", id, short(got))
+		}
+	}
+}
+
+// near reports whether two stamps are within an hour.
+func near(a, b uint32) bool { return max(a, b)-min(a, b) <= 3600 }
 
 // short is a receipt on one line.
 func short(r dedupe.Receipt) string {
