@@ -11,7 +11,8 @@ type Limits struct {
 	Ahead   int // records above an unfinished one
 	Reruns  int // how far past the durable frontier a job runs whose success is not recorded; 0 means 10,000
 
-	// Grace is how long Records may be passed, up to twice, before the job topic is paused: whoever fetches waits meanwhile.
+	// Grace is how long the job topic may pass Records, up to twice, or what tiers have left it of Bytes, up to half of all,
+	// before it is paused: whoever fetches waits meanwhile.
 	Grace time.Duration
 }
 
@@ -97,10 +98,11 @@ func (m *Machine) hysteresis(s *source, r Reason, records, mostRecords, bytes, m
 
 // backpressure is hysteresis for what a partition holds. A pause costs a fetch that is thrown away, and another fetch wait
 // until the client asks for the partition again, so a task that is quick to finish what it holds is not paused for it:
-// Crowded keeps the fetching back that long.
+// Crowded keeps the fetching back that long. A fetch of a tier can be larger than all that tiers may share, and leave the job
+// topic its floor, which is less than one fetch of its own and what is still held of the one before: no reason to pause either.
 func (m *Machine) backpressure(s *source, records, bytes int) {
 	if s == m.main {
-		full := s.held >= records && s.held < 2*records && s.bytes < bytes
+		full := (s.held >= records || s.bytes >= bytes) && s.held < 2*records && s.bytes < max(bytes, m.cfg.Limits.Bytes/2)
 		switch {
 		case !full:
 			s.full = 0

@@ -98,7 +98,8 @@ func TestWhatEndsAChain(t *testing.T) {
 	}
 }
 
-// A task that is quick to finish what it holds is not paused for the number of its records at once; for their bytes it is.
+// A task that is quick to finish what it holds is not paused for the number of its records at once; for their bytes it is,
+// unless it is tiers that have them.
 func TestGraceBeforeBackpressure(t *testing.T) {
 	limits := Limits{Records: 4, Bytes: 1 << 20, Tier: 100, Ahead: 100, Grace: time.Second}
 	r := newRig(t, small(limits))
@@ -131,6 +132,37 @@ func TestGraceBeforeBackpressure(t *testing.T) {
 
 	r = newRig(t, small(limits))
 	r.give(some(0, 8)...) // twice as many
+	r.said("pause main (backpressure)")
+}
+
+// Copies that come with one fetch may take more than all that tiers share. The job topic has its floor then, which one fetch
+// of its own passes; it is not paused for that unless it stays so, or holds half of what the task may.
+func TestGraceBesideFullTiers(t *testing.T) {
+	crowd := func(fresh int) *rig {
+		r := newRig(t, small(Limits{Records: 1000, Bytes: 200_000, Tier: 1000, Ahead: 1000, Grace: time.Second}))
+		r.failed(110)
+		r.p.deliver("retry.10s", 110, 0)
+		r.said("pause retry.10s", "!pause main")
+		for i := range fresh {
+			r.give(msg("free", fmt.Sprint("fresh", i), ""))
+		}
+		return r
+	}
+	m := crowd(80).p.m
+	if b := m.budget(); m.main.bytes <= b.of(m.main) || m.main.bytes >= m.cfg.Limits.Bytes/2 {
+		t.Fatalf("the scene is wrong: holds %d, the floor is %d", m.main.bytes, b.of(m.main))
+	}
+
+	r := crowd(80)
+	r.said("!pause main")
+	r.wait(999 * time.Millisecond)
+	r.p.tick(false)
+	r.said("!pause main")
+	r.wait(time.Millisecond)
+	r.p.tick(false)
+	r.said("pause main (backpressure)")
+
+	r = crowd(150)
 	r.said("pause main (backpressure)")
 }
 
