@@ -39,7 +39,7 @@ func (s *sim) peace() {
 		p.m.Hold(Lease, false, s.now)
 		p.carry()
 	}
-	if p.m.byTopic["retry.2m"] == nil {
+	if len(s.topics) > 2 && p.m.byTopic["retry.2m"] == nil {
 		p.m.AddTier("retry.2m", s.topics[2].id, 2*time.Minute, s.now)
 		p.carry()
 	}

@@ -4,6 +4,7 @@
 //
 //	go test ./internal/sim/mutants -all -v -timeout 1h     every one: who catches it, with which seed, after how long
 //	go test ./internal/sim/mutants -only 'gap check' -v    those whose names contain that
+//	go test ./internal/sim/mutants -all -explore -v        whether the exploration of the task machine sees them too
 //
 // Without a flag a small sample runs, and the texts of all are looked up: one that the engine no longer has is an error
 // that names its bug.

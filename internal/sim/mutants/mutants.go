@@ -34,10 +34,11 @@ type Simulation struct {
 	Args []string
 }
 
-// The simulations.
+// The simulations, and the exploration of the task machine.
 var (
-	Task  = Simulation{Name: "task", Pkg: "./consumer/internal/task", Test: "^TestSimulation$", Runs: "-task.runs", Most: 20_000}
-	Whole = Simulation{Name: "whole", Pkg: "./internal/sim", Test: "^TestSeeds$", Runs: "-seeds", Most: 300, Args: []string{"-stop"}}
+	Task    = Simulation{Name: "task simulation", Pkg: "./consumer/internal/task", Test: "^TestSimulation$", Runs: "-task.runs", Most: 20_000}
+	Explore = Simulation{Name: "exploration", Pkg: "./consumer/internal/task", Test: "^TestExplore$", Runs: "-task.explore", Most: 10_000, Args: []string{"-test.failfast"}}
+	Whole   = Simulation{Name: "whole simulation", Pkg: "./internal/sim", Test: "^TestSeeds$", Runs: "-seeds", Most: 300, Args: []string{"-stop"}}
 )
 
 // Verdict is what became of a planted bug.
@@ -85,9 +86,9 @@ func (m *Mutant) Build(ctx context.Context, root, dir string) (string, error) {
 	return bin, nil
 }
 
-// finding is how both simulations say which seed broke what. Nothing else counts as a catch: not a step that was never
-// taken, nor a test that did not run.
-var finding = regexp.MustCompile(`(?m)^\s*\S+_test\.go:\d+: seed (\d+): (.*)$`)
+// finding is how the simulations say which seed broke what, and the exploration after which steps. Nothing else counts as a
+// catch: not a step that was never taken, nor a test that did not run.
+var finding = regexp.MustCompile(`(?m)^\s*\S+_test\.go:\d+: (?:seed )?(\d+|scene .*, \d+ steps): (.*)$`)
 
 // Try builds and runs one.
 func (m *Mutant) Try(ctx context.Context, root, dir string) (Verdict, error) {
