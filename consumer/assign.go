@@ -113,7 +113,7 @@ func (c *Consumer) newHandle(t *topic, key taskKey, member string) *handle {
 	h.attempts.Store(newAttempts(h))
 	var store dedupe.Store
 	store, h.shelf = c.newStore()
-	h.m = task.New(task.Config{Topic: t.name, TopicID: t.id, Cluster: c.cluster, Known: t.ids(), Partition: key.partition, Partitions: t.partitions,
+	h.m = task.New(task.Config{Topic: t.name, TopicID: t.id, Log: t.receipts, Cluster: c.cluster, Known: t.ids(), Partition: key.partition, Partitions: t.partitions,
 		DefaultKind: t.defaultKind, Tiers: t.targets,
 		Plan: c.plan, Kinds: c.kinds, Limits: c.limits(), ReadAhead: c.cfg.FetchWait + c.cfg.Tick, StartAtEnd: c.cfg.Start == Latest, KeepUnknown: c.cfg.KeepUnknown,
 		Chain: maxChain, Store: store, Tally: h.shard.tally, Ref: h})
@@ -149,7 +149,7 @@ func (c *Consumer) handleOf(topic string, partition int32) *handle {
 }
 
 func (c *Consumer) commit(h *handle, o task.Offset) {
-	c.commits.Set(commit.Partition{Topic: o.Topic, Partition: h.key.partition}, o.At)
+	c.commits.Set(commit.Partition{Topic: o.Topic, Partition: h.key.partition}, o.At, o.Epoch)
 }
 
 // onRevoked drains the tasks of which any partition is given up and returns when they are let go. Other tasks go on.

@@ -26,6 +26,7 @@ type fetchControl struct {
 
 type fetchState struct {
 	start  int64 // to be set, -1 for none
+	epoch  int32 // leader epoch of the record before start: the client has the broker confirm it. -1: not known
 	paused bool  // wanted
 	refuse bool  // paused whatever is wanted: see refusals
 	is     bool  // paused in the client
@@ -80,7 +81,7 @@ func (f *fetchControl) apply(h *handle, e *task.Effects) {
 		}
 	}
 	for _, o := range e.Start {
-		want(o.Topic, func(s *fetchState) { s.start, s.wait, s.due = o.At, 0, time.Time{} })
+		want(o.Topic, func(s *fetchState) { s.start, s.epoch, s.wait, s.due = o.At, o.Epoch, 0, time.Time{} })
 	}
 	for _, t := range e.Pause {
 		want(t, func(s *fetchState) { s.paused = true })
@@ -164,7 +165,7 @@ func (f *fetchControl) round(now time.Time) (again time.Time) {
 			if starts[p.Topic] == nil {
 				starts[p.Topic] = map[int32]kgo.EpochOffset{}
 			}
-			starts[p.Topic][p.Partition] = kgo.EpochOffset{Epoch: -1, Offset: s.start}
+			starts[p.Topic][p.Partition] = kgo.EpochOffset{Epoch: s.epoch, Offset: s.start}
 			s.start = -1
 		}
 		delete(f.dirty, p)

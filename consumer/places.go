@@ -70,9 +70,9 @@ func (c *Consumer) starts(at *places, h *handle) (out []task.Start) {
 			c.complain("list offsets", t, cmp.Or(errors.Join(start.Err, end.Err, o.Err), errNoAnswer), zap.Int32("partition", h.key.partition))
 			continue
 		}
-		s := task.Start{Topic: t, ID: dedupe.TopicID(d.ID), Committed: -1, LogStart: start.Offset, LogEnd: end.Offset}
+		s := task.Start{Topic: t, ID: dedupe.TopicID(d.ID), Committed: -1, LeaderEpoch: -1, LogStart: start.Offset, LogEnd: end.Offset}
 		if ok && o.At >= 0 {
-			s.Committed, s.Ours = o.At, o.Metadata == commit.Metadata
+			s.Committed, s.LeaderEpoch, s.Ours = o.At, o.LeaderEpoch, o.Metadata == commit.Metadata
 		}
 		out = append(out, s)
 	}

@@ -123,6 +123,7 @@ func (p *poller) dispatch(fetches kgo.Fetches, done func()) (got bool) {
 	}
 	left.Store(1)
 	defer arrive()
+	p.cuts(fetches)
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 		if len(f.Records) == 0 {
 			return
@@ -152,6 +153,18 @@ func (p *poller) dispatch(fetches kgo.Fetches, done func()) (got bool) {
 	return got
 }
 
+// cuts tells the tasks which logs lost their end, before anything is admitted of what stands there now: the client goes on by
+// itself where the log was cut.
+func (p *poller) cuts(fetches kgo.Fetches) {
+	fetches.EachError(func(topic string, partition int32, err error) {
+		if cut, ok := errors.AsType[*kgo.ErrDataLoss](err); ok {
+			if h := p.c.handleOf(topic, partition); h != nil {
+				h.shard.post(h, func(m *task.Machine, now int64) { m.Diverged(topic, cut.ResetTo, now) })
+			}
+		}
+	})
+}
+
 // Headers of the client and of jobs have one layout; this conversion would not compile if they had not.
 var _ = job.Header(kgo.RecordHeader{})
 
@@ -179,7 +192,7 @@ func (s *shard) admit(m *task.Machine, topic string, in []*kgo.Record, now int64
 	for some := range slices.Chunk(in, admitted) {
 		for _, r := range some {
 			r = detached(r)
-			s.records = append(s.records, task.Record{Offset: r.Offset, Time: r.Timestamp, Key: r.Key, Value: r.Value, Headers: jobHeaders(r.Headers), Native: (*native)(r)})
+			s.records = append(s.records, task.Record{Offset: r.Offset, Time: r.Timestamp, Key: r.Key, Value: r.Value, Headers: jobHeaders(r.Headers), Native: (*native)(r), LeaderEpoch: r.LeaderEpoch})
 		}
 		m.Records(topic, s.records, now)
 		clear(s.records)
@@ -197,6 +210,9 @@ func (p *poller) errors(fetches kgo.Fetches) bool {
 		again++
 		if errors.Is(err, errOpened) {
 			return
+		}
+		if _, cut := errors.AsType[*kgo.ErrDataLoss](err); cut { // said once; see cuts
+			again--
 		}
 		if large, ok := errors.AsType[*kgo.ErrDecompressTooLarge](err); ok {
 			if h := p.c.handleOf(topic, partition); h != nil {

@@ -192,9 +192,9 @@ func (w *watcher) compare(name string, found kadm.TopicDetails, missing task.Rea
 // recreated is about a topic whose name another one has now.
 func (w *watcher) recreated(name string, was, is dedupe.TopicID, anew func()) {
 	c := w.c
-	if c.topics[name] != nil { // the jobs in it are others: an operator must say where to begin
+	if t := c.topics[name]; t != nil { // the jobs in it are others: an operator must say where to begin
 		w.set(TopicFault{Topic: name, Reason: task.Recreated, Text: fmt.Sprintf(
-			"the topic was deleted and made anew (its id was %s and is %s), so no offset of the group means anything in it; its partitions stay paused. Stop the group, set its offset in the new topic by hand (--to-earliest for all of it) and start it again", was, is)})
+			"the topic was deleted and made anew (its id was %s and is %s), so no offset of the group means anything in it; its partitions stay paused. Stop the group, set its offset in the new topic by hand (--to-earliest for all of it) and start it again%s", was, is, c.kinds.InNewTopic(t.receipts))})
 		return
 	}
 	c.log.Error("a topic was deleted and made anew; what was in it is lost. It is taken up again", zap.String("topic", name), zap.Stringer("was", was), zap.Stringer("is", is))

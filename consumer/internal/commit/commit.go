@@ -48,6 +48,7 @@ type Manager struct {
 type held struct {
 	member   string
 	want     int64
+	epoch    int32 // leader epoch of the record before want, -1: not known
 	done     int64
 	released bool
 }
@@ -98,15 +99,16 @@ func (m *Manager) turn() {
 	m.turned = make(chan struct{})
 }
 
-// Set asks for an offset to be committed. It is ignored for a partition that is not held and below an earlier one.
-func (m *Manager) Set(p Partition, offset int64) {
+// Set asks for an offset to be committed, with the leader epoch of the record before it (-1: not known). It is ignored for a
+// partition that is not held and below an earlier one.
+func (m *Manager) Set(p Partition, offset int64, epoch int32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	h := m.parts[p]
 	if h == nil || offset <= h.want {
 		return
 	}
-	h.want = offset
+	h.want, h.epoch = offset, epoch
 	select {
 	case m.wake <- struct{}{}:
 	default:
@@ -227,7 +229,7 @@ func (m *Manager) request(member string, generation int32) (*kmsg.OffsetCommitRe
 			continue
 		}
 		rp := kmsg.NewOffsetCommitRequestTopicPartition()
-		rp.Partition, rp.Offset, rp.Metadata = p.Partition, h.want, kmsg.StringPtr(Metadata)
+		rp.Partition, rp.Offset, rp.LeaderEpoch, rp.Metadata = p.Partition, h.want, h.epoch, kmsg.StringPtr(Metadata)
 		topics[p.Topic] = append(topics[p.Topic], rp)
 		sent[p] = wish{h, h.want}
 	}

@@ -169,21 +169,21 @@ func TestCommit(t *testing.T) {
 	run(t, true, func(r *rig) {
 		r.Hold(at(0), r.member)
 		r.Hold(at(1), r.member)
-		r.Set(at(0), 10)
-		r.Set(at(1), 0) // the frontier of a partition of which nothing is settled
-		r.Set(at(2), 7) // not held
+		r.Set(at(0), 10, -1)
+		r.Set(at(1), 0, -1) // the frontier of a partition of which nothing is settled
+		r.Set(at(2), 7, -1) // not held
 		if err := r.flush(at(0), at(1), at(2)); err != nil {
 			t.Error(err)
 		}
 		r.committed(map[int32]int64{0: 10, 1: 0})
-		r.Set(at(0), 9) // never back
-		r.Set(at(0), 10)
+		r.Set(at(0), 9, -1) // never back
+		r.Set(at(0), 10, -1)
 		if err := r.flush(at(0)); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(time.Minute)
 		r.committed(map[int32]int64{0: 10, 1: 0})
-		r.Set(at(0), 12)
+		r.Set(at(0), 12, -1)
 		if err := r.flush(at(0)); err != nil {
 			t.Error(err)
 		}
@@ -206,8 +206,8 @@ func TestStamp(t *testing.T) {
 	run(t, true, func(r *rig) {
 		r.Hold(at(0), "who we were before")
 		r.Hold(at(1), r.member)
-		r.Set(at(0), 10)
-		r.Set(at(1), 11)
+		r.Set(at(0), 10, -1)
+		r.Set(at(1), 11, -1)
 		if err := r.flush(at(0), at(1)); err != nil {
 			t.Errorf("a commit that can never be made is waited for: %v", err)
 		}
@@ -220,7 +220,7 @@ func TestStamp(t *testing.T) {
 func TestNoMember(t *testing.T) {
 	run(t, false, func(r *rig) {
 		r.Hold(at(0), "")
-		r.Set(at(0), 10)
+		r.Set(at(0), 10, -1)
 		time.Sleep(time.Minute)
 		if err := r.flush(at(0)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("flush: %v", err)
@@ -238,7 +238,7 @@ func TestRejoin(t *testing.T) {
 	run(t, true, func(r *rig) {
 		r.Hold(at(0), r.member)
 		r.answer = func(int32, int64) *kerr.Error { return kerr.UnknownMemberID }
-		r.Set(at(0), 5)
+		r.Set(at(0), 5, -1)
 		synctest.Wait()
 		leave := kmsg.NewPtrLeaveGroupRequest()
 		leave.Group = groupName
@@ -254,7 +254,7 @@ func TestRejoin(t *testing.T) {
 			t.Fatalf("the member is %q still", now)
 		}
 		r.note(func() { r.answer = nil; r.asks = nil })
-		r.Set(at(0), 6)
+		r.Set(at(0), 6, -1)
 		time.Sleep(time.Minute)
 		r.committed(map[int32]int64{})
 		if err := r.flush(at(0)); err != nil {
@@ -273,11 +273,11 @@ func TestRelease(t *testing.T) {
 			}
 			return nil
 		}
-		r.Set(at(0), 10)
+		r.Set(at(0), 10, -1)
 		time.Sleep(1100 * time.Millisecond) // between two tries: what is on its way when a partition is released may land
 		r.Release(at(0), at(3))
 		r.note(func() { r.answer = nil })
-		r.Set(at(0), 11)
+		r.Set(at(0), 11, -1)
 		if err := r.flush(at(0)); err != nil {
 			t.Errorf("what is released is waited for: %v", err)
 		}
@@ -294,9 +294,9 @@ func TestHeldAnewWhileOnItsWay(t *testing.T) {
 			r.note(func() { r.during = nil })
 			r.Release(at(0))
 			r.Hold(at(0), r.member)
-			r.Set(at(0), 3)
+			r.Set(at(0), 3, -1)
 		}
-		r.Set(at(0), 10)
+		r.Set(at(0), 10, -1)
 		time.Sleep(time.Minute)
 		r.committed(map[int32]int64{0: 3})
 		r.note(func() {
@@ -321,9 +321,9 @@ func TestErrors(t *testing.T) {
 					return nil
 				}
 				r.Hold(at(0), r.member)
-				r.Set(at(0), 10)
+				r.Set(at(0), 10, -1)
 				time.Sleep(300 * time.Millisecond)
-				r.Set(at(0), 20)
+				r.Set(at(0), 20, -1)
 				time.Sleep(10 * time.Second)
 				r.committed(map[int32]int64{0: 20})
 				r.note(func() {
@@ -347,8 +347,8 @@ func TestOneIsRefused(t *testing.T) {
 		}
 		r.Hold(at(0), r.member)
 		r.Hold(at(1), r.member)
-		r.Set(at(0), 10)
-		r.Set(at(1), 11)
+		r.Set(at(0), 10, -1)
+		r.Set(at(1), 11, -1)
 		if err := r.flush(at(1)); err != nil {
 			t.Error(err)
 		}
@@ -374,13 +374,13 @@ func TestFlush(t *testing.T) {
 		next := int64(0)
 		r.during = func() {
 			next++
-			r.Set(at(1), next) // another one for the next round, always
+			r.Set(at(1), next, -1) // another one for the next round, always
 			time.Sleep(100 * time.Millisecond)
 		}
-		r.Set(at(1), 0)
+		r.Set(at(1), 0, -1)
 		time.Sleep(time.Second)
 		start := time.Now()
-		r.Set(at(0), 10)
+		r.Set(at(0), 10, -1)
 		if err := r.flush(at(0)); err != nil {
 			t.Error(err)
 		}
@@ -396,7 +396,7 @@ func TestBrokerAway(t *testing.T) {
 	run(t, true, func(r *rig) {
 		r.Hold(at(0), r.member)
 		away := r.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorNotAvailable, Count: -1})
-		r.Set(at(0), 10)
+		r.Set(at(0), 10, -1)
 		time.Sleep(time.Minute)
 		if err := r.flush(at(0)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("flush: %v", err)

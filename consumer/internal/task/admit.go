@@ -32,7 +32,7 @@ func slabOf(records []Record) (n int) {
 func (m *Machine) Records(topic string, records []Record, now int64) {
 	m.now = now
 	s := m.byTopic[topic]
-	if s == nil || !s.ready || m.phase == gone || m.phase == draining {
+	if s == nil || !s.ready || s.astray || s.pauses.has(Truncated) || m.phase == gone || m.phase == draining {
 		return
 	}
 	s.wait.approach(m.horizon())
@@ -43,6 +43,7 @@ func (m *Machine) Records(topic string, records []Record, now int64) {
 		if r.Offset < s.next {
 			continue
 		}
+		s.leaders.see(r.Offset, r.LeaderEpoch)
 		if len(block) == 0 {
 			block = make([]Entry, slabOf(records[i:]))
 		}

@@ -3,6 +3,7 @@ package task
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/waybill-dev/waybill/dedupe"
 )
@@ -46,8 +47,8 @@ func (m *Machine) remade() bool {
 
 // recreated stops a partition whose topic is not the one that the log tells of (I16).
 func (m *Machine) recreated(s *source) {
-	text := fmt.Sprintf("%s/%d: the topic was deleted and made anew since the group read it, so no offset of the group means anything in it; the partition stays paused (recreated). Stop the group, set its offset in the new topic by hand (--to-earliest for all of it) and start it again",
-		s.topic, m.cfg.Partition)
+	text := fmt.Sprintf("%s/%d: the topic was deleted and made anew since the group read it, so no offset of the group means anything in it; the partition stays paused (recreated). Stop the group, set its offset in the new topic by hand (--to-earliest for all of it) and start it again%s",
+		s.topic, m.cfg.Partition, m.cfg.Kinds.InNewTopic(m.cfg.Log))
 	if s.tier >= 0 {
 		text = fmt.Sprintf("%s/%d: the tier was deleted and made anew; the copies that stood in it are lost, and their jobs with them. The new one is taken up by itself", s.topic, m.cfg.Partition)
 	}
@@ -56,6 +57,23 @@ func (m *Machine) recreated(s *source) {
 	}
 	m.pauseFor(s, Recreated, text)
 	m.pause(s, Restoring, false)
+}
+
+// InNewTopic is what an operator must do besides where a job topic was made anew, empty for most: windows of kinds go by the
+// offset at which a job entered its topic, and those of the old one mean nothing in the new. log is the topic of the receipts.
+func (c Catalog) InNewTopic(log string) string {
+	var windowed []string
+	for _, k := range c {
+		if k.Policy.Window != 0 && !slices.Contains(windowed, k.Name) {
+			windowed = append(windowed, k.Name)
+		}
+	}
+	if len(windowed) == 0 {
+		return ""
+	}
+	slices.Sort(windowed)
+	return fmt.Sprintf(". Before you start it delete the receipt log too (kafka-topics.sh --delete --topic %s, then waybill setup apply): kinds with a window of their own (%s) tell a new job from an old one by its offset, and would take some of the new topic's for old ones and not run them",
+		log, strings.Join(windowed, ", "))
 }
 
 // another reports whether the cluster speaks of another topic of that name, and stops the partition if so.

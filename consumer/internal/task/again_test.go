@@ -60,12 +60,22 @@ func TestRecreatedWhileNobodyOwned(t *testing.T) {
 			}
 			r.said("!prove", "!start")
 			for _, x := range r.p.m.Status().Sources[0].Pauses {
-				if !strings.Contains(x.Text, "main/0: the topic was deleted and made anew") || !strings.Contains(x.Text, "set its offset") {
-					t.Errorf("text %q", x.Text)
+				for _, want := range []string{"main/0: the topic was deleted and made anew", "set its offset", "kafka-topics.sh --delete --topic receipts", "window of their own (" + soon + ", " + until + ")"} {
+					if !strings.Contains(x.Text, want) {
+						t.Errorf("text %q lacks %q", x.Text, want)
+					}
 				}
 			}
 		})
 	}
+}
+
+// Without kinds that have a window of their own the receipt log stays.
+func TestReceiptsStayInANewTopic(t *testing.T) {
+	kinds := newWorld().kinds
+	delete(kinds, soon)
+	delete(kinds, until)
+	equal(t, "to be done besides", kinds.InNewTopic("receipts"), "")
 }
 
 // The cluster shows another id for a topic that is being read: nothing of the old one is committed to it.

@@ -69,6 +69,7 @@ type sourceFrontier struct {
 type Offset struct {
 	Topic string
 	At    int64
+	Epoch int32 // leader epoch of the record before At, by which a broker can tell whether its log lost its end since; -1: not known
 }
 
 // Span asks for the log to be read from From up to, not including, To; To -1 means its end.

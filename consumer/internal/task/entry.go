@@ -113,4 +113,6 @@ type Record struct {
 	Value   []byte
 	Headers []job.Header
 	Native  any
+
+	LeaderEpoch int32 // of the leader that took the record; -1: not told
 }

@@ -20,6 +20,7 @@ type Tier struct {
 type Config struct {
 	Topic       string // the job topic
 	TopicID     dedupe.TopicID
+	Log         string           // the topic of the receipts, to be named to operators
 	Cluster     string           // its id; empty: not known
 	Known       []dedupe.TopicID // of the job topic and all its tiers, whether or not they are read here
 	Partition   int32

@@ -86,6 +86,8 @@ type Start struct {
 	Ours      bool           // the commit carries our metadata; one without it is an operator's order
 	LogStart  int64
 	LogEnd    int64
+
+	LeaderEpoch int32 // of the record before Committed, as the commit says; -1: it does not
 }
 
 // Proved ends the proof of membership. Not a member: the task is let go. Else each partition without a place starts at
@@ -183,13 +185,16 @@ func (m *Machine) startAt(s *source, st *Start) {
 	switch {
 	case st.Committed >= 0 && !st.Ours:
 		at = st.Committed
-		m.Out.Rewound = append(m.Out.Rewound, Offset{s.topic, at})
+		m.Out.Rewound = append(m.Out.Rewound, Offset{s.topic, at, unknownEpoch})
 		if known {
 			m.note("%s/%d: an operator set the group's offset to %d (the log says %d): obeyed; receipts still hold", s.topic, m.cfg.Partition, at, logged)
 		} else {
 			m.note("%s/%d: begins at the group's offset %d, which was set by an operator or another application; the log knows no place", s.topic, m.cfg.Partition, at)
 		}
 	case known:
+		if st.Ours && st.Committed > at {
+			m.note("%s/%d: the receipt log says %d and the group had committed %d: the log lost its end. Begins at %d; jobs done from there on may run again", s.topic, m.cfg.Partition, at, st.Committed, at)
+		}
 	case m.remade() && s.tier < 0:
 		m.recreated(s)
 		return
@@ -221,7 +226,7 @@ func (m *Machine) startAt(s *source, st *Start) {
 	m.doubt(s, max(at, logged), st.LogEnd)
 	delete(m.carried, s.id)
 	s.ready, s.next, s.from, m.dirty = true, at, at, true
-	m.Out.Start = append(m.Out.Start, Offset{s.topic, at})
+	m.Out.Start = append(m.Out.Start, s.begin(at, st))
 	m.pause(s, Restoring, false)
 }
 
@@ -229,25 +234,43 @@ func (m *Machine) startAt(s *source, st *Start) {
 // log was truncated. The partition waits until Proved says which.
 func (m *Machine) OutOfRange(topic string, now int64) {
 	m.now = now
-	if s := m.byTopic[topic]; s != nil && s.ready && !s.astray {
-		s.astray = true
-		m.pause(s, Restoring, true)
-		if m.phase == running {
-			m.prove()
-		}
+	if s := m.byTopic[topic]; s != nil && s.ready {
+		m.goneAstray(s)
+	}
+}
+
+// goneAstray has a partition wait until its place is looked up again.
+func (m *Machine) goneAstray(s *source) {
+	if s.astray {
+		return
+	}
+	s.astray = true
+	m.pause(s, Restoring, true)
+	if m.phase == running {
+		m.prove()
 	}
 }
 
 // findAgain goes on where the log now begins, counting what retention took, or stops where it ends before our place.
 func (m *Machine) findAgain(s *source, st *Start) {
-	s.astray = false
-	if s.next > st.LogEnd {
+	cut := s.cut - 1
+	s.astray, s.cut = false, 0
+	epoch := s.leaders.before(s.next)
+	switch {
+	case s.next > st.LogEnd:
+		epoch = unknownEpoch
 		m.truncated(s, fmt.Sprintf("%s/%d was read up to %d, but ends at %d: truncated. The partition stays paused; stop the group and set its offset by hand", s.topic, m.cfg.Partition, s.next, st.LogEnd))
-	} else if s.next < st.LogStart {
-		m.lose(s, s.next, st.LogStart)
-		s.next = st.LogStart
+	case s.next <= st.LogStart:
+		epoch = unknownEpoch
+		if s.next < st.LogStart {
+			m.lose(s, s.next, st.LogStart)
+			s.next = st.LogStart
+		}
+	case cut >= 0:
+		epoch = unknownEpoch
+		m.cutOff(s, cut)
 	}
-	m.Out.Start = append(m.Out.Start, Offset{s.topic, s.next})
+	m.Out.Start = append(m.Out.Start, Offset{s.topic, s.next, epoch})
 	m.pause(s, Restoring, false)
 }
 

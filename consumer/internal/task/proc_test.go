@@ -63,7 +63,7 @@ func (w *world) assign(name string, tiers ...string) *proc {
 	for _, t := range w.topics {
 		known = append(known, t.id)
 	}
-	p.m = New(Config{Topic: w.main().name, TopicID: w.main().id, Cluster: w.cluster, Partitions: w.width, Known: known, Tiers: w.tiers, Plan: w.plan, Kinds: w.kinds, Limits: w.limits, Chain: w.chain, ReadAhead: w.readAhead,
+	p.m = New(Config{Topic: w.main().name, TopicID: w.main().id, Log: "receipts", Cluster: w.cluster, Partitions: w.width, Known: known, Tiers: w.tiers, Plan: w.plan, Kinds: w.kinds, Limits: w.limits, Chain: w.chain, ReadAhead: w.readAhead,
 		StartAtEnd: w.startEnd, KeepUnknown: w.keep, MaxHop: w.maxHop, Store: dedupe.NewMemory(time.Hour), Tally: w.tally(), Ref: p})
 	for _, t := range tiers {
 		x := w.topic(t)

@@ -168,8 +168,9 @@ func (m *Machine) durable() {
 			continue
 		}
 		f.src.durable = f.offset
+		f.src.leaders.below(f.offset)
 		if f.src.ours() {
-			m.Out.Commit = append(m.Out.Commit, Offset{f.src.topic, f.offset})
+			m.Out.Commit = append(m.Out.Commit, Offset{f.src.topic, f.offset, f.src.leaders.before(f.offset)})
 		}
 	}
 	m.nearer()

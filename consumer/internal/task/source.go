@@ -86,6 +86,7 @@ type source struct {
 
 	ready    bool  // next is known and fetching was started there
 	astray   bool  // the broker says that next is outside the log: to be looked up again
+	cut      int64 // astray: one more than the offset from which on the log is another; 0: that is not known
 	below    bool  // of what this epoch has claimed: not to be committed before the task is owned again
 	next     int64 // offset after the last record read
 	durable  int64 // frontier of the last acked segment, -1 before the first
@@ -97,6 +98,7 @@ type source struct {
 	doubtful int64 // below which offset
 	full     int64 // since when as many are held as may be; 0: they are not
 	bytes    int
+	leaders  leaders
 	pauses   pauses
 	wait     waiting
 }

@@ -18,7 +18,7 @@ func (m *Machine) Unreadable(topic string, from, to int64, limit int, now int64)
 	if s == nil || !s.ready || m.phase == gone || m.phase == draining {
 		return
 	}
-	m.Out.Start = append(m.Out.Start, Offset{s.topic, max(s.next, to)}) // the client stands still until it is told to go on
+	m.Out.Start = append(m.Out.Start, Offset{s.topic, max(s.next, to), unknownEpoch}) // the client stands still until it is told to go on
 	from = max(from, s.next)
 	if from >= to {
 		return

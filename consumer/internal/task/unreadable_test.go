@@ -22,7 +22,7 @@ func TestUnreadable(t *testing.T) {
 		t.Fatalf("%d writes, %d starts, %d notes", len(out.Writes), len(out.Start), len(out.Notes))
 	}
 	w := out.Writes[0]
-	equal(t, "start", out.Start[0], Offset{"main", 40})
+	equal(t, "start", out.Start[0], Offset{"main", 40, -1})
 	equal(t, "origin", w.Entry.env.Origin.Offset, 1)
 	equal(t, "destination", w.Dest, ToDeadLetters)
 	equal(t, "code", w.Code, job.CodeTooLarge)
@@ -41,7 +41,7 @@ func TestUnreadable(t *testing.T) {
 	r.p.m.Out.Reset()
 	r.p.m.Unreadable("main", 1, 40, 1<<20, r.now) // read again below the frontier: only the client must move on
 	equal(t, "writes", len(r.p.m.Out.Writes), 0)
-	equal(t, "start", r.p.m.Out.Start[0], Offset{"main", 40})
+	equal(t, "start", r.p.m.Out.Start[0], Offset{"main", 40, -1})
 	r.p.m.Out.Reset()
 	r.p.m.Unreadable("retry.10s", 0, 3, 1<<20, r.now) // somebody else's, in a tier: not delayed
 	equal(t, "writes", len(r.p.m.Out.Writes), 1)
