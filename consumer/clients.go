@@ -18,6 +18,19 @@ import (
 	"github.com/waybill-dev/waybill/internal/alone"
 )
 
+// lives are the contexts of the clients. A client gives a request back when that one's context ends, but not one that waits
+// behind a dial which does not return: such a dial ends with the client alone, and so by these.
+type lives struct {
+	all, group    context.Context
+	end, endGroup context.CancelFunc
+}
+
+func newLives() (l lives) {
+	l.all, l.end = context.WithCancel(context.Background())
+	l.group, l.endGroup = context.WithCancel(l.all)
+	return l
+}
+
 // connect opens the writing client, looks at the topics and makes the rooms that need them.
 func (c *Consumer) connect(ctx context.Context) error {
 	base, err := c.cfg.settings().Opts()
@@ -25,16 +38,23 @@ func (c *Consumer) connect(ctx context.Context) error {
 		return err
 	}
 	base = append(slices.Clip(base), kgo.WithLogger(kzap.New(c.log.Named("kafka").WithOptions(zap.IncreaseLevel(zapcore.WarnLevel)))))
-	base = slices.Clip(base)
+	c.life = newLives()
+	base = slices.Clip(append(base, kgo.WithContext(c.life.all)))
 	writing := append(append(base, c.writerOpts()...), c.cfg.Opts...)
 	if c.writer, err = kgo.NewClient(writing...); err != nil {
+		c.life.end()
 		return err
 	}
 	c.alone = alone.New(writing)
 	c.adm = kadm.NewClient(c.writer)
 	c.reader = dedupe.NewLogReader(append(append([]kgo.Opt{}, base...), c.cfg.Opts...))
 	c.base = base
-	if err := c.prepare(ctx); err != nil {
+	hasty := context.AfterFunc(ctx, c.life.end) // an answer that never comes is not waited for
+	if err = c.prepare(ctx); !hasty() {
+		err = ctx.Err()
+	}
+	if err != nil {
+		c.life.end()
 		c.writer.Close()
 		return err
 	}
@@ -52,7 +72,7 @@ func (c *Consumer) enter() (err error) {
 	if c.inflater, err = newInflater(c.cfg.MaxBatch, c.cfg.Memory/2); err != nil {
 		return err
 	}
-	opts := append(append(c.base, c.groupOpts()...), c.cfg.Opts...)
+	opts := append(append(append(c.base, kgo.WithContext(c.life.group)), c.groupOpts()...), c.cfg.Opts...)
 	if c.group, err = kgo.NewClient(append(opts, kgo.WithDecompressor(c.inflater))...); err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ type Consumer struct {
 	process string // of this life of the instance
 
 	base     []kgo.Opt
+	life     lives
 	wired    chan struct{} // closed when group and commits are there
 	group    *kgo.Client   // reads, heartbeats, commits
 	writer   *kgo.Client   // copies, letters, receipts
@@ -183,6 +184,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	if err := c.connect(ctx); err != nil {
 		return fmt.Errorf("consumer: %w", connect.Explained(err))
 	}
+	defer c.life.end()
 	defer c.writer.Close()
 	if c.cfg.Dir != "" {
 		c.vault = &vault{c: c, waiting: map[*handle]struct{}{}}
@@ -246,7 +248,9 @@ const (
 func (c *Consumer) end(stop ...context.CancelFunc) error {
 	if c.group != nil {
 		leaving, cancel := context.WithTimeout(context.Background(), leaveGrace)
-		_ = c.group.LeaveGroupContext(leaving) // a static member stays. Else the broker finds out by the session timeout
+		if c.group.LeaveGroupContext(leaving) != nil { // a static member stays. Else the broker finds out by the session timeout
+			c.life.endGroup()
+		}
 		cancel()
 		c.group.Close()
 	}
@@ -263,8 +267,10 @@ func (c *Consumer) end(stop ...context.CancelFunc) error {
 	for _, f := range stop {
 		f()
 	}
+	silent := time.AfterFunc(leaveGrace, c.life.end) // what was asked of a broker that does not answer
 	c.alone.Close()
 	c.bg.join()
+	silent.Stop()
 	c.emitter.close()
 	for _, s := range c.shards {
 		s.close()

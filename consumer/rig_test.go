@@ -292,16 +292,17 @@ func (i *instance) logged(text string) (out []string) {
 type wire struct {
 	net *kfake.VirtualNetwork
 
-	mu     sync.Mutex
-	dead   bool
-	silent bool
-	conns  map[net.Conn]struct{}
+	mu      sync.Mutex
+	dead    bool
+	silent  bool
+	accepts bool // while silent: connections are made all the same
+	conns   map[net.Conn]struct{}
 }
 
 var errCut = errors.New("the network is cut")
 
 func (w *wire) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	if w.mute() {
+	if w.closed() {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
@@ -340,11 +341,21 @@ func (w *wire) mute() bool {
 	return w.silent
 }
 
-// hush makes the brokers unreachable without any error that says so.
-func (w *wire) hush() {
+// closed reports whether dialing comes to nothing, without an end.
+func (w *wire) closed() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.silent = true
+	return w.silent && !w.accepts
+}
+
+// hush makes the brokers unreachable without any error that says so.
+func (w *wire) hush() { w.deafen(false) }
+
+// deafen is hush for brokers that may take connections, and never say anything.
+func (w *wire) deafen(accepts bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.silent, w.accepts = true, accepts
 }
 
 // cut ends every connection, and every later one.

@@ -72,6 +72,53 @@ func TestBrokerDiesBeforeTheEnd(t *testing.T) {
 	}
 }
 
+// Brokers that fall silent while an instance runs, and take every new connection without a word or let nobody connect: whatever
+// it asks of them just then, Run ends within its bound, and so does everything that it began.
+func TestSilentBrokersDoNotKeepRun(t *testing.T) {
+	for _, accepts := range []bool{false, true} {
+		for _, since := range []time.Duration{0, 20 * time.Second, 5 * time.Minute} {
+			for _, dir := range []string{"", t.TempDir()} {
+				t.Run(fmt.Sprint("accepts=", accepts, ", since=", since, ", disk=", dir != ""), func(t *testing.T) {
+					within(t, func(r *rig) {
+						a := r.start("a", onDisk(dir), func(c *consumer.Config) { c.DrainTimeout = 5 * time.Second })
+						b := r.start("b")
+						r.put(0, "job", "")
+						time.Sleep(time.Second) // virtual: it is done, and that is durable
+						a.wire.deafen(accepts)
+						time.Sleep(since)
+						began := time.Now()
+						_ = a.stop() // that what it wrote last is not acked is no fault
+						if took := time.Since(began); took > 25*time.Second {
+							t.Errorf("Run returned after %v", took)
+						}
+						time.Sleep(time.Minute)
+						r.expectRuns("job", 1)
+						b.clean()
+					})
+				})
+			}
+		}
+	}
+}
+
+// The same before it has ever reached one.
+func TestSilentBrokersAtStart(t *testing.T) {
+	for _, accepts := range []bool{false, true} {
+		within(t, func(r *rig) {
+			hushed := &wire{net: &r.net, conns: map[net.Conn]struct{}{}, silent: true, accepts: accepts}
+			a := r.launch("a", func(c *consumer.Config) { c.Opts = []kgo.Opt{kgo.Dialer(hushed.dial)} })
+			time.Sleep(3 * time.Second)
+			began := time.Now()
+			if err := a.stop(); err == nil {
+				t.Error("no error")
+			}
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("accepts=%v: Run returned after %v", accepts, took)
+			}
+		})
+	}
+}
+
 // A network that is gone for longer than the session and comes back: the lease ends, attempts are cancelled, and in the end
 // every job is done.
 func TestNetworkComesBack(t *testing.T) {
