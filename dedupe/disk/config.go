@@ -25,7 +25,10 @@ type Config struct {
 	Free func(dir string) (bytes uint64, err error)
 	// FlushAt is how many receipts gather in memory before they are written, about 85 bytes each. Defaults to 98,304.
 	FlushAt int
-	// MergeAt is how many receipts a segment has from which it is left as it is. Defaults to 16 x FlushAt.
+	// Crowd is how many segments there may be before those of whole flushes are merged, too. Each has a file open, and is asked for a
+	// job that may be known. Defaults to 192.
+	Crowd int
+	// MergeAt is how many receipts a segment has from which it is left as it is in a crowd. Defaults to 16 x FlushAt.
 	MergeAt int
 	// Logger defaults to none.
 	Logger *zap.Logger
@@ -42,6 +45,9 @@ func (cfg Config) withDefaults() Config {
 	}
 	if cfg.FlushAt <= 0 {
 		cfg.FlushAt = 3 << 15
+	}
+	if cfg.Crowd <= 0 {
+		cfg.Crowd = 192
 	}
 	if cfg.MergeAt <= 0 {
 		cfg.MergeAt = 16 * cfg.FlushAt

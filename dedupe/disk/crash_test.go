@@ -38,7 +38,7 @@ type happened struct {
 }
 
 func newCrashing(t *testing.T, every int) *crashing {
-	c := &crashing{t: t, cfg: Config{Dir: "db", FlushAt: 3, MergeAt: 8}, fs: vfs.NewCrashableMem(), every: every}
+	c := &crashing{t: t, cfg: Config{Dir: "db", FlushAt: 3, MergeAt: 8, Crowd: 1}, fs: vfs.NewCrashableMem(), every: every}
 	c.open()
 	return c
 }
@@ -145,7 +145,7 @@ func TestKilledAtEachStep(t *testing.T) {
 		}
 		return nil
 	})
-	cfg := Config{Dir: "db", FlushAt: 20, MergeAt: 100, fs: errorfs.Wrap(mem, step)}
+	cfg := Config{Dir: "db", FlushAt: 20, MergeAt: 100, Crowd: 1, fs: errorfs.Wrap(mem, step)}
 	db, err := Open(cfg)
 	if err != nil {
 		t.Fatal(err)

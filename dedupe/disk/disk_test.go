@@ -57,7 +57,7 @@ func TestConforms(t *testing.T) {
 		flush   bool
 	}{{"in memory", 1 << 20, false}, {"written now and then", 3, false}, {"written at once", 1, true}} {
 		t.Run(c.name, func(t *testing.T) {
-			db := mustOpen(t, Config{Dir: "db", FlushAt: c.flushAt, MergeAt: 6, fs: vfs.NewMem()})
+			db := mustOpen(t, Config{Dir: "db", FlushAt: c.flushAt, MergeAt: 6, Crowd: 1, fs: vfs.NewMem()})
 			n := 0
 			dedupetest.Run(t, func(t *testing.T) dedupe.Store {
 				n++
@@ -81,7 +81,7 @@ var noon = time.Unix(1_750_000_000, 0)
 
 // A job is known at every moment while it moves from memory to disk, and while segments become one.
 func TestKnownWhileItMoves(t *testing.T) {
-	db := mustOpen(t, Config{Dir: "db", FlushAt: 1 << 20, MergeAt: 64, fs: vfs.NewMem()})
+	db := mustOpen(t, Config{Dir: "db", FlushAt: 1 << 20, MergeAt: 64, Crowd: 1, fs: vfs.NewMem()})
 	s := db.Task(keyNumber(1))
 	for i := range 1000 {
 		apply(t, s, int64(i), noon, i, i+1)

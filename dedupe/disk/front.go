@@ -80,15 +80,17 @@ func (g *generation) settle() (read uint64) {
 	return read
 }
 
+// contains looks at the whole block before it decides: a branch a word would be guessed wrong so often that the blocks of several
+// generations were waited for one after the other.
 func (g *generation) contains(h uint64) bool {
 	words, which := g.block(h)
+	missing := uint64(0)
 	for i := range words {
-		if m := uint64(1)<<(which&63) | 1<<(which>>6&63); atomic.LoadUint64(&words[i])&m != m {
-			return false
-		}
+		m := uint64(1)<<(which&63) | 1<<(which>>6&63)
+		missing |= m &^ atomic.LoadUint64(&words[i])
 		which >>= 12
 	}
-	return true
+	return missing == 0
 }
 
 // look returns the rounds whose segments may have the receipt; they are empty, from > to, where none has.

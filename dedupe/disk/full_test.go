@@ -134,7 +134,7 @@ func TestNoRoomAtEachWrite(t *testing.T) {
 	for ended := true; ended; steps += stride {
 		synctest.Test(t, func(t *testing.T) {
 			mem, disk := vfs.NewMem(), &filling{}
-			cfg := Config{Dir: "db", FlushAt: 20, MergeAt: 100, fs: disk.fs(mem)}
+			cfg := Config{Dir: "db", FlushAt: 20, MergeAt: 100, Crowd: 1, fs: disk.fs(mem)}
 			db := mustOpen(t, cfg)
 			s := db.Task(keyNumber(1))
 			const entries, each = 30, 10

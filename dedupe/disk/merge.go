@@ -8,7 +8,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/waybill-dev/waybill/dedupe"
 	"github.com/waybill-dev/waybill/job"
 )
 
@@ -20,41 +19,55 @@ const (
 	yield   = 4096 // receipts merged between looks at what is more urgent
 )
 
-// mergeable are segments to be made one: of one bucket and next to each other in order, so that what is newest stays newest.
+// mergeable are the segments that are to be made one now, if there is room for that.
 func (db *DB) mergeable() []*segment {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	limit, newest := db.limit.Load(), int64(dedupe.NoBucket)
-	if n := len(db.segs); n > 0 {
-		newest = db.segs[n-1].bucket
+	run := db.cfg.pick(db.segs, db.limit.Load(), db.round.Load())
+	if db.cfg.short(uint64(mergeBytes(run))) {
+		return nil
 	}
-	for from := 0; from < len(db.segs); {
-		to := from
-		for to < len(db.segs) && db.segs[to].bucket == db.segs[from].bucket {
-			to++
+	return run
+}
+
+// pick chooses segments to be made one, of one bucket and next to each other in order, so that what is newest stays newest; nil: none.
+// limit is the bucket below which all is forgotten soon, round the newest one.
+//
+// The front makes many segments cheap to look into, and to write each receipt once more is not: those of a whole flush are left as they
+// are until there is a crowd. Then the youngest bucket comes first, where what is merged stays longest.
+func (cfg Config) pick(segs []*segment, limit int64, round uint64) []*segment {
+	size := cfg.FlushAt
+	if len(segs) > cfg.Crowd {
+		size = cfg.MergeAt
+	}
+	for to := len(segs); to > 0; {
+		from := to
+		for from > 0 && segs[from-1].bucket == segs[to-1].bucket {
+			from--
 		}
-		bucket := db.segs[from:to]
-		from = to
-		if bucket[0].bucket < limit { // it goes soon, and what is hidden must not be mixed with what is not
-			continue
+		bucket, newest := segs[from:to], to == len(segs)
+		to = from
+		if bucket[0].bucket < limit { // what is hidden must not be mixed with what is not
+			break
 		}
-		quiet := bucket[0].bucket < newest && bucket[len(bucket)-1].order+settled < db.round.Load()
-		if run := db.small(bucket, quiet); run != nil && !db.cfg.short(uint64(mergeBytes(run))) {
+		quiet := !newest && bucket[len(bucket)-1].order+settled < round
+		if run := small(bucket, size, quiet); run != nil {
 			return run
 		}
 	}
 	return nil
 }
 
-// small is the first run of small segments that is long or large enough, or, when nothing more is to come, any two that fit together.
-func (db *DB) small(bucket []*segment, quiet bool) []*segment {
+// small is the first run of segments below half of size that is long or large enough, or, when nothing more is to come, any two that fit
+// together.
+func small(bucket []*segment, size int, quiet bool) []*segment {
 	for i := 0; i < len(bucket); {
 		sum, j := 0, i
-		for j < len(bucket) && bucket[j].count < db.cfg.MergeAt/2 && sum+bucket[j].count <= db.cfg.MergeAt+db.cfg.FlushAt && j-i < 2*fanIn {
+		for j < len(bucket) && bucket[j].count < size/2 && sum < size && j-i < 2*fanIn {
 			sum += bucket[j].count
 			j++
 		}
-		if j-i >= fanIn || j-i > 1 && (sum >= db.cfg.MergeAt || quiet) {
+		if j-i >= fanIn || j-i > 1 && (sum >= size || quiet) {
 			return bucket[i:j:j]
 		}
 		i = max(j, i+1)

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"fmt"
+	"runtime"
 
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/v2/sstable"
@@ -12,6 +13,10 @@ import (
 
 // tableOptions: receipts are hashes, which no compression shortens. Large index blocks, since a segment is read at random places.
 var tableOptions = sstable.WriterOptions{TableFormat: sstable.TableFormatPebblev4, BlockSize: 4 << 10, IndexBlockSize: 256 << 10, Compression: sstable.NoCompression}
+
+// breath is after how many receipts a writer lets other goroutines run, some tenths of a millisecond: jobs under way must not wait until the
+// runtime takes its processor away, ten milliseconds later.
+const breath = 512
 
 // writer writes the files of one ingestion: segments, one file each, and the manifest. The worker owns it and uses it again
 // and again.
@@ -57,7 +62,9 @@ func (w *writer) add(num uint32, id *job.Identity, value []byte, ended bool) err
 	if n := len(w.seg.tasks); n == 0 || w.seg.tasks[n-1] != num {
 		w.seg.tasks = append(w.seg.tasks, num)
 	}
-	w.seg.count++
+	if w.seg.count++; w.seg.count%breath == 0 {
+		runtime.Gosched()
+	}
 	if !ended {
 		k[4] = kindUnfinished
 		w.unfinished = append(w.unfinished, k)

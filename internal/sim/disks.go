@@ -81,7 +81,7 @@ func (d *disks) small(ctx context.Context, r *rand.Rand) context.Context {
 	}
 	flush := 2 + r.IntN(40)
 	return inject.WithDisk(ctx, func(cfg *disk.Config) {
-		cfg.FlushAt, cfg.MergeAt = flush, 4*flush
+		cfg.FlushAt, cfg.MergeAt, cfg.Crowd = flush, 4*flush, 1+flush/4
 		cfg.Free = func(string) (uint64, error) { return 1 << 40, nil }
 	})
 }
