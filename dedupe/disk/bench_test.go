@@ -2,7 +2,6 @@ package disk
 
 import (
 	"context"
-	"encoding/binary"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -14,85 +13,18 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/dedupe"
-	"github.com/waybill-dev/waybill/job"
+	"github.com/waybill-dev/waybill/internal/storeload"
 )
 
 var live = flag.Int("live", 1_000_000, "receipts that are live while the benchmarks run")
 
-// numbered is an identity that looks like the hash it usually is.
-func numbered(n int) (id job.Identity) {
-	mix := func(v uint64) uint64 {
-		v = (v ^ v>>30) * 0xbf58476d1ce4e5b9
-		v = (v ^ v>>27) * 0x94d049bb133111eb
-		return v ^ v>>31
+// loaded is the stream of jobs of the benchmarks over eight tasks of a DB.
+func loaded(db *DB, live int) (*storeload.Load, []dedupe.Store) {
+	var tasks []dedupe.Store
+	for i := range 8 {
+		tasks = append(tasks, db.Task(keyNumber(i)))
 	}
-	binary.LittleEndian.PutUint64(id[:8], mix(uint64(n)))
-	binary.LittleEndian.PutUint64(id[8:], mix(uint64(n)+1<<63))
-	return id
-}
-
-// load is a stream of jobs over some tasks: a window's worth of live receipts in nine buckets.
-type load struct {
-	db      *DB
-	stores  []dedupe.Store
-	entry   dedupe.Entry
-	next    int // number of the next job
-	live    int
-	offsets []int64
-}
-
-const loadTasks, loadBatch = 8, 1000
-
-func newLoad(db *DB, live int) *load {
-	l := &load{db: db, live: live, offsets: make([]int64, loadTasks)}
-	for i := range loadTasks {
-		l.stores = append(l.stores, db.Task(keyNumber(i)))
-	}
-	l.entry.Segment = &dedupe.Segment{}
-	return l
-}
-
-// at is when job n was appended: a window passes while so many jobs come as are live.
-func (l *load) at(n int) time.Time {
-	return noon.Add(time.Duration(float64(n) / float64(max(l.live, 1<<17)) * 8 * float64(time.Hour)))
-}
-
-// batch looks up, if check is set, and records so many jobs of one task; one in dup was done before.
-func (l *load) batch(tb testing.TB, check bool, dup int) {
-	k := l.next / loadBatch % loadTasks
-	s, list := l.stores[k], l.entry.Segment.Receipts[:0]
-	for i := range loadBatch {
-		n := l.next + i
-		if dup > 0 && i%dup == dup/2 && l.next > 4*loadTasks*loadBatch {
-			span := min(l.next, l.live/2) / (loadTasks * loadBatch)
-			n = l.next - (1+rand.IntN(span-1))*loadTasks*loadBatch + i - 1
-			if _, ok := s.Get(numbered(n)); !ok {
-				tb.Fatalf("job %d of %d is not known", n, l.next)
-			}
-			continue
-		}
-		id := numbered(n)
-		if check {
-			if _, ok := s.Get(id); ok {
-				tb.Fatalf("job %d is known before it came", n)
-			}
-		}
-		list = append(list, dedupe.Receipt{Identity: id, State: dedupe.Done, Attempt: 1, Origin: int64(n), KeyHash: uint64(n), Digest: uint64(n) * 3})
-	}
-	l.entry.Segment.Receipts, l.entry.Offset, l.entry.Time = list, l.offsets[k], l.at(l.next)
-	l.offsets[k]++
-	if err := s.Apply(&l.entry); err != nil {
-		tb.Fatal(err)
-	}
-	l.next += loadBatch
-	if err := l.db.Room(context.Background()); err != nil {
-		tb.Fatal(err)
-	}
-	if l.next%(1<<17) < loadBatch {
-		for _, s := range l.stores {
-			s.Expire(l.at(l.next - l.live))
-		}
-	}
+	return storeload.New(tasks, live, db.Room), tasks
 }
 
 func cpu() time.Duration {
@@ -123,17 +55,14 @@ func BenchmarkStore(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			l := newLoad(db, max(n, 1))
-			if n == 0 {
-				l.live = 1 << 40
-			}
-			for l.next < n {
-				l.batch(b, false, 0)
+			l, _ := loaded(db, n)
+			if err := l.Fill(b.Context(), n); err != nil {
+				b.Fatal(err)
 			}
 			b.ResetTimer()
 			before := cpu()
-			for i := 0; i < b.N; i += loadBatch {
-				l.batch(b, true, 100)
+			if err := l.Run(b.Context(), n+b.N); err != nil {
+				b.Fatal(err)
 			}
 			b.ReportMetric(float64((cpu()-before).Nanoseconds())/1e3/float64(b.N), "cpu-us/op")
 			b.StopTimer()
@@ -167,11 +96,11 @@ func BenchmarkRestore(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer db.Close()
-	l := newLoad(db, 1<<40)
+	l, _ := loaded(db, 0)
 	b.ResetTimer()
 	before := cpu()
-	for i := 0; i < b.N; i += loadBatch {
-		l.batch(b, false, 0)
+	if err := l.Fill(b.Context(), b.N); err != nil {
+		b.Fatal(err)
 	}
 	if err := db.Flush(context.Background()); err != nil {
 		b.Fatal(err)
@@ -186,16 +115,17 @@ func BenchmarkGet(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer db.Close()
-	l := newLoad(db, *live)
-	for l.next < *live {
-		l.batch(b, false, 0)
+	l, tasks := loaded(db, *live)
+	if err := l.Fill(b.Context(), *live); err != nil {
+		b.Fatal(err)
 	}
+	round := len(tasks) * storeload.Batch
 	for name, from := range map[string]int{"present": 0, "absent": 1 << 40} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				n := rand.IntN(l.next/loadTasks/loadBatch)*loadTasks*loadBatch + i%loadBatch
-				if _, ok := l.stores[0].Get(numbered(n + from)); ok != (from == 0) && n > l.next/9 {
+				n := rand.IntN(l.Next/round)*round + i%storeload.Batch
+				if _, ok := tasks[0].Get(storeload.Identity(n + from)); ok != (from == 0) && n > l.Next/9 {
 					b.Fatal(n, ok)
 				}
 			}

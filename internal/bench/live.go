@@ -17,6 +17,9 @@ var liveCase = Case{
 	run:      runLive,
 }
 
+// duplicates: one job of a backlog in so many was done before.
+const duplicates = 100
+
 // livePair is one round.
 type livePair struct{ empty, live sample }
 

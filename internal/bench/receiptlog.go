@@ -10,12 +10,13 @@ import (
 
 	"github.com/waybill-dev/waybill/dedupe"
 	"github.com/waybill-dev/waybill/internal/setup"
+	"github.com/waybill-dev/waybill/internal/storeload"
 	"github.com/waybill-dev/waybill/job"
 	"github.com/waybill-dev/waybill/retrytopics"
 )
 
 // logBatch is how many receipts a segment of a log has that is written for a case: about a tick of a busy task.
-const logBatch = 1000
+const logBatch = storeload.Batch
 
 // knownID is the id of a job that was done before.
 func knownID(seq int) string { return fmt.Sprintf("known-%d", seq) }
@@ -52,7 +53,7 @@ func (e *env) writeLog(ctx context.Context, group string, load Load, n int) erro
 			if every := own / max(1, len(again[p])); len(again[p]) > 0 && i%every == 0 {
 				list, again[p] = append(list, again[p][0]), again[p][1:]
 			} else {
-				list = append(list, dedupe.Receipt{Identity: receiptNumber(next), State: dedupe.Done, Attempt: 1, Origin: int64(i), KeyHash: uint64(next), Digest: uint64(next)})
+				list = append(list, dedupe.Receipt{Identity: storeload.Identity(next), State: dedupe.Done, Attempt: 1, Origin: int64(i), KeyHash: uint64(next), Digest: uint64(next)})
 			}
 			next++
 			if last := i == own-1; last || len(list) == logBatch {

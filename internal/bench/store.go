@@ -2,16 +2,14 @@ package bench
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/waybill-dev/waybill/dedupe"
 	"github.com/waybill-dev/waybill/dedupe/disk"
-	"github.com/waybill-dev/waybill/job"
+	"github.com/waybill-dev/waybill/internal/storeload"
 )
 
 // A round is two processes, each with a store on disk of its own: one begins empty, the other one with the receipts of a whole window, in
@@ -24,12 +22,7 @@ var storeCase = Case{
 	run:      runStore,
 }
 
-const (
-	liveReceipts = 10_000_000
-	storeBatch   = 1000 // jobs of a segment
-	duplicates   = 100  // one job in so many was done before
-	buckets      = 8    // of a window, beside the one under way
-)
+const liveReceipts = 10_000_000
 
 // live is how many receipts are live: with fewer jobs than the method's, fewer in the same proportion.
 func (e *env) live() int {
@@ -117,22 +110,22 @@ func storeSide(ctx context.Context, s *side) (any, error) {
 		return nil, err
 	}
 	defer func() { _ = db.Close() }() // again is nothing
-	l := newStoreLoad(db, p.Live)
-	for l.next < p.Live {
-		if err := l.batch(ctx, false); err != nil {
-			return nil, err
-		}
+	tasks := make([]dedupe.Store, partitions)
+	for i := range tasks {
+		tasks[i] = db.Task(disk.Key{Job: dedupe.TopicID{1}, Log: dedupe.TopicID{2}, Partition: int32(i)})
+	}
+	l := storeload.New(tasks, p.Live, db.Room)
+	if err := l.Fill(ctx, p.Live); err != nil {
+		return nil, err
 	}
 	if err := s.tell(fmt.Sprintf("%d receipts are live", db.Stats().Jobs)); err != nil {
 		return nil, err
 	}
 	began, before := time.Now(), processorTime()
-	for l.next < p.Live+p.Jobs {
-		if err := l.batch(ctx, true); err != nil {
-			return nil, err
-		}
+	if err := l.Run(ctx, p.Live+p.Jobs); err != nil {
+		return nil, err
 	}
-	out := stored{sample: sample{Jobs: l.next - p.Live, Passes: 1, Seconds: time.Since(began).Seconds(), CPU: (processorTime() - before).Seconds()}}
+	out := stored{sample: sample{Jobs: l.Next - p.Live, Passes: 1, Seconds: time.Since(began).Seconds(), CPU: (processorTime() - before).Seconds()}}
 	if out.HWM, err = highWater(); err != nil {
 		return nil, err
 	}
@@ -154,89 +147,4 @@ func storeSide(ctx context.Context, s *side) (any, error) {
 		err = cerr
 	}
 	return out, err
-}
-
-// storeLoad is a stream of jobs over the tasks of a store.
-type storeLoad struct {
-	db      *disk.DB
-	tasks   [partitions]dedupe.Store
-	offsets [partitions]int64
-	live    int // receipts of a window; 0: nothing expires
-	next    int // number of the next job
-	entry   dedupe.Entry
-}
-
-func newStoreLoad(db *disk.DB, live int) *storeLoad {
-	l := &storeLoad{db: db, live: live, entry: dedupe.Entry{Segment: &dedupe.Segment{}}}
-	for i := range l.tasks {
-		l.tasks[i] = db.Task(disk.Key{Job: dedupe.TopicID{1}, Log: dedupe.TopicID{2}, Partition: int32(i)})
-	}
-	return l
-}
-
-// at is when a job was appended: a window of buckets passes while as many jobs come as are live.
-func (l *storeLoad) at(n int) time.Time {
-	start := time.Unix(1_700_000_000, 0)
-	if l.live == 0 {
-		return start
-	}
-	return start.Add(time.Duration(float64(n) / float64(max(l.live, 1<<17)) * buckets * float64(time.Hour)))
-}
-
-// batch records the jobs of one segment, and looks them up before that if check is set.
-func (l *storeLoad) batch(ctx context.Context, check bool) error {
-	k := l.next / storeBatch % partitions
-	list := l.entry.Segment.Receipts[:0]
-	for n := l.next; n < l.next+storeBatch; n++ {
-		id := receiptNumber(n)
-		if done, ok := l.duplicate(n); check && ok {
-			if _, known := l.tasks[k].Get(receiptNumber(done)); !known {
-				return fmt.Errorf("job %d is not known after %d", done, l.next)
-			}
-			continue
-		}
-		if check {
-			if _, known := l.tasks[k].Get(id); known {
-				return fmt.Errorf("job %d is known before it came", n)
-			}
-		}
-		list = append(list, dedupe.Receipt{Identity: id, State: dedupe.Done, Attempt: 1, Origin: int64(n), KeyHash: uint64(n), Digest: uint64(n) * 3})
-	}
-	l.entry.Segment.Receipts, l.entry.Offset, l.entry.Time = list, l.offsets[k], l.at(l.next)
-	l.offsets[k]++
-	if err := l.tasks[k].Apply(&l.entry); err != nil {
-		return err
-	}
-	l.next += storeBatch
-	if l.live > 0 && l.next%(1<<17) < storeBatch {
-		for _, t := range l.tasks {
-			t.Expire(l.at(l.next - l.live))
-		}
-	}
-	return l.db.Room(ctx)
-}
-
-// duplicate is a job of the same task that was recorded before, in place of job n, for one in duplicates.
-func (l *storeLoad) duplicate(n int) (done int, ok bool) {
-	const round = partitions * storeBatch // after so many jobs it is the task's turn again
-	span := n / 2 / round
-	if l.live > 0 {
-		span = min(span, l.live/2/round)
-	}
-	if n%duplicates != duplicates/2 || span == 0 {
-		return 0, false
-	}
-	return n - 1 - (1+rand.IntN(span))*round, true
-}
-
-// receiptNumber is an identity that looks like the hash it usually is.
-func receiptNumber(n int) (id job.Identity) {
-	mix := func(v uint64) uint64 {
-		v = (v ^ v>>30) * 0xbf58476d1ce4e5b9
-		v = (v ^ v>>27) * 0x94d049bb133111eb
-		return v ^ v>>31
-	}
-	binary.LittleEndian.PutUint64(id[:8], mix(uint64(n)))
-	binary.LittleEndian.PutUint64(id[8:], mix(uint64(n)+1<<63))
-	return id
 }
