@@ -122,6 +122,41 @@ func TestBehind(t *testing.T) {
 	}
 }
 
+// Waybill with receipts is held against Watermill round by round: below its figure or the method -check fails.
+func TestFigure(t *testing.T) {
+	rounds := func(n int, seconds, times float64) (out []suite.Result) {
+		for i := range n {
+			for peer, rate := range map[string]float64{"waybill-effectively-once": times * float64(i+1), "watermill": float64(i + 1), "franz-go": 100} {
+				out = append(out, suite.Result{Case: "noop", Peer: peer, Round: i + 1, Sample: side.Sample{Jobs: int(rate * 1e6), Seconds: seconds}})
+			}
+		}
+		return out
+	}
+	for _, c := range []struct {
+		name    string
+		results []suite.Result
+		out     string
+		err     string
+	}{
+		{"met", rounds(5, 10, 3.5), `"ratio":3.5,"ratio_low":3.5,"ratio_high":3.5,"rounds":5,"seconds":10,"figure":"ratio >= 3","ok":true`, ""},
+		{"missed", rounds(5, 10, 2.5), `"ok":false`, "ratio >= 3"},
+		{"too few rounds", rounds(4, 10, 3.5), `"below_method":"4 of 5 rounds"`, "4 of 5 rounds"},
+		{"too short", rounds(5, 2, 3.5), `"below_method":"sides of 2 instead of 10 s"`, "instead of 10 s"},
+		{"one side", rounds(5, 10, 3.5)[:1], "", "no round"},
+	} {
+		for _, check := range []bool{false, true} {
+			var out strings.Builder
+			err := figure(&out, c.results, check)
+			if !strings.Contains(out.String(), c.out) {
+				t.Errorf("%s: %s", c.name, out.String())
+			}
+			if failed := check && c.err != ""; (err != nil) != failed || failed && !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%s, -check %v: %v", c.name, check, err)
+			}
+		}
+	}
+}
+
 // A call that is over measures nothing; a side that fails names its peer; no results are no page.
 func TestFaults(t *testing.T) {
 	o := options(t)

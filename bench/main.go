@@ -6,14 +6,21 @@
 // with -for it stops after a while, and the next call goes on where it ended: every side that was measured is a line of
 // the results file. -render only writes the page again. What is measured, and how, stands on the page itself.
 //
+// Where both were measured, a line of JSON on standard output holds Waybill with receipts against Watermill's router, as `waybill bench --json`
+// does; with -check the exit status is 1 when that is below its figure, or below the method. It alone, in about three minutes:
+//
+//	go -C bench run . -cases noop -peers waybill-effectively-once,watermill -out DIR -check
+//
 // It is a module of its own, so that Waybill's own module depends on none of those libraries. Needs cgo.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -56,6 +63,7 @@ func command(ctx context.Context, args []string) error {
 	out := fs.String("out", "../docs", "folder of benchmarks.md, benchmarks.svg and the results, benchmarks.jsonl")
 	limit := fs.Duration("for", 0, "begin no side after that long; the next call goes on (0: to the end)")
 	render := fs.Bool("render", false, "measure nothing and write the page")
+	check := fs.Bool("check", false, "exit with status 1 when Waybill with receipts is below its figure beside Watermill")
 	fs.IntVar(&o.Rounds, "rounds", 5, "how many rounds there are to be in the results")
 	fs.Float64Var(&o.Seconds, "seconds", 10, "how long a side works at least")
 	fs.IntVar(&o.Jobs, "jobs", 0, "how many jobs a topic has (0: what the case says)")
@@ -77,7 +85,33 @@ func command(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return page.Write(*out, results)
+	if err := page.Write(*out, results); err != nil {
+		return err
+	}
+	return figure(os.Stdout, results, *check)
+}
+
+// figure writes the row that something is asked of, and holds it against that.
+func figure(out io.Writer, results []suite.Result, check bool) error {
+	row, ok := page.Receipts(results)
+	if ok {
+		e := json.NewEncoder(out)
+		e.SetEscapeHTML(false) // ">=" is to be read
+		if err := e.Encode(row); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !check:
+		return nil
+	case !ok:
+		return errors.New("-check: no round of noop has both Waybill with receipts and Watermill")
+	case row.Below != "":
+		return fmt.Errorf("-check: below the method: %s", row.Below)
+	case !row.OK():
+		return fmt.Errorf("-check: below the figure: %s", row.Asked())
+	}
+	return nil
 }
 
 func split(list string) []string {
