@@ -9,14 +9,18 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/waybill-dev/waybill/internal/partition"
 )
+
+const fetchBytes = 4 << 20 // of one fetch; the first batch comes whole, however large
 
 // ErrTruncated says that the log ends before the offset up to which it was to be read: it lost its tail, or the caller's
 // position belongs to another log. Nothing may be decided from what is left without an operator.
 var ErrTruncated = errors.New("the receipt log is truncated")
 
 // ErrRecreated says that the log's topic was deleted and made again while it was being read.
-var ErrRecreated = errors.New("the receipt log's topic was made anew")
+var ErrRecreated = partition.ErrRecreated
 
 // LogReader reads receipt logs. It keeps no state between reads; all methods may be called concurrently.
 type LogReader struct {
@@ -41,26 +45,29 @@ func NewLogReader(opts []kgo.Opt) *LogReader { return &LogReader{opts: opts} }
 //
 // Read blocks for as long as it takes to fetch and fold the range, with a client of its own that it closes. It never waits
 // for records that are not written yet, and never moves to another offset by itself.
-func (r *LogReader) Read(ctx context.Context, topic string, partition int32, from, to int64, each func(*Entry) error) error {
-	// One retry loop is enough: the one of logPartition, which looks the leader up again each time.
+func (r *LogReader) Read(ctx context.Context, topic string, number int32, from, to int64, each func(*Entry) error) error {
+	// One retry loop is enough: the one of package partition, which looks the leader up again each time.
 	r.making.Lock()
 	cl, err := kgo.NewClient(append(slices.Clone(r.opts), kgo.RequestRetries(0))...)
 	r.making.Unlock()
 	if err != nil {
-		return fmt.Errorf("dedupe: receipt log %s/%d: %w", topic, partition, err)
+		return fmt.Errorf("dedupe: receipt log %s/%d: %w", topic, number, err)
 	}
 	defer cl.Close()
-	p := logPartition{cl: cl, topic: topic, partition: partition, leader: -1, decompressor: kgo.DefaultDecompressor()}
-	s := scan{log: p, next: from, to: to, each: each}
+	s := scan{log: partition.Reader{Client: cl, Topic: topic, Partition: number, Bytes: fetchBytes}, next: from, to: to, each: each}
 	return s.run(ctx)
 }
 
 // scan is one Read.
 type scan struct {
-	log  logPartition
+	log  partition.Reader
 	next int64 // offset to fetch next
 	to   int64
 	each func(*Entry) error
+}
+
+func (s *scan) named(err error) error {
+	return fmt.Errorf("dedupe: receipt log %s/%d: %w", s.log.Topic, s.log.Partition, err)
 }
 
 func (s *scan) run(ctx context.Context) error {
@@ -81,11 +88,11 @@ func (s *scan) run(ctx context.Context) error {
 			idle = 0
 			continue
 		}
-		if idle++; idle == patience {
-			return s.log.named(fmt.Errorf("nothing can be fetched at offset %d although the log is said to go on", s.next))
+		if idle++; idle == partition.Patience {
+			return s.named(fmt.Errorf("nothing can be fetched at offset %d although the log is said to go on", s.next))
 		}
-		if err := wait(ctx, idle); err != nil {
-			return s.log.named(err)
+		if err := partition.Wait(ctx, idle); err != nil {
+			return s.named(err)
 		}
 	}
 	return nil
@@ -93,15 +100,15 @@ func (s *scan) run(ctx context.Context) error {
 
 // enter compares the range with the log as it is now.
 func (s *scan) enter(ctx context.Context) error {
-	start, end, err := s.log.bounds(ctx)
+	start, end, err := s.log.Bounds(ctx)
 	if err != nil {
-		return s.log.named(err)
+		return s.named(err)
 	}
 	if s.to < 0 {
 		s.to = end
 	}
 	if s.to > end {
-		return s.log.named(fmt.Errorf("%w: it ends at offset %d, before %d", ErrTruncated, end, s.to))
+		return s.named(fmt.Errorf("%w: it ends at offset %d, before %d", ErrTruncated, end, s.to))
 	}
 	s.next = max(s.next, start)
 	return nil
@@ -109,9 +116,9 @@ func (s *scan) enter(ctx context.Context) error {
 
 // step fetches once and hands over what came.
 func (s *scan) step(ctx context.Context) error {
-	got, next, err := s.log.fetch(ctx, s.next)
+	got, next, err := s.log.Fetch(ctx, s.next)
 	if err != nil {
-		return s.log.named(err)
+		return s.named(err)
 	}
 	for _, rec := range got.Records {
 		if rec.Offset >= s.to {
@@ -127,7 +134,7 @@ func (s *scan) step(ctx context.Context) error {
 				err = fmt.Errorf("%w; only Waybill may write there. To go on without the receipts up to here, stop the group and delete the "+
 					"partition's records below offset %d (kafka-delete-records): what it then does not remember may run twice", err, rec.Offset+1)
 			}
-			return s.log.named(fmt.Errorf("offset %d: %w", rec.Offset, err))
+			return s.named(fmt.Errorf("offset %d: %w", rec.Offset, err))
 		}
 		e.Offset, e.Time = rec.Offset, rec.Timestamp
 		if err := s.each(&e); err != nil {
@@ -136,10 +143,10 @@ func (s *scan) step(ctx context.Context) error {
 	}
 	s.next = next
 	if got.Err != nil { // damage found by the client; what came before it was handed over
-		return s.log.named(fmt.Errorf("offset %d: %w", next, got.Err))
+		return s.named(fmt.Errorf("offset %d: %w", next, got.Err))
 	}
 	if err := ctx.Err(); err != nil {
-		return s.log.named(err)
+		return s.named(err)
 	}
 	return nil
 }
