@@ -285,6 +285,7 @@ func (c *Consumer) share() {
 // limits is one task's share of the budget.
 func (c *Consumer) limits() task.Limits {
 	l := task.DefaultLimits
+	l.Records = c.records
 	l.Grace = easeMost
 	l.Bytes = max(512<<10, c.cfg.Memory/max(1, len(c.handles)))
 	return l

@@ -19,6 +19,7 @@ import (
 	"github.com/waybill-dev/waybill/consumer/internal/task"
 	"github.com/waybill-dev/waybill/dedupe"
 	"github.com/waybill-dev/waybill/internal/alone"
+	"github.com/waybill-dev/waybill/internal/inject"
 	"github.com/waybill-dev/waybill/processor"
 	"github.com/waybill-dev/waybill/retrytopics"
 )
@@ -71,6 +72,8 @@ type Consumer struct {
 	refused   atomic.Pointer[error] // of outcomes that were refused while the instance ended, the last
 	owners    owners
 	restores  chan struct{}
+	rereads   chan struct{} // places for what is read again of job topics
+	records   int           // of the job topic that a task may hold
 
 	ran      atomic.Bool
 	joined   atomic.Bool
@@ -120,7 +123,7 @@ func New(cfg Config) (*Consumer, error) {
 	}
 	c := &Consumer{cfg: cfg, log: cfg.Logger, plan: plan, process: uuid.NewString(), classes: map[string]int{}, kinds: task.Catalog{},
 		topics: map[string]*topic{}, primary: map[string]string{}, ids: map[string][16]byte{}, maxBytes: map[string]int32{},
-		handles: map[taskKey]*handle{}, assigned: map[commit.Partition]string{}, restores: make(chan struct{}, 4), wired: make(chan struct{})}
+		handles: map[taskKey]*handle{}, assigned: map[commit.Partition]string{}, restores: make(chan struct{}, 4), rereads: make(chan struct{}, rereadsAtOnce), wired: make(chan struct{})}
 	c.watch = newWatcher(c)
 	c.suspects = newSuspects(c)
 	c.emitter = &emitter{cfg: &c.cfg}
@@ -181,6 +184,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	if c.ran.Swap(true) {
 		return errors.New("consumer: Run was called twice; make a new Consumer")
 	}
+	c.records = inject.Records(ctx, task.DefaultLimits.Records)
 	if err := c.connect(ctx); err != nil {
 		return fmt.Errorf("consumer: %w", connect.Explained(err))
 	}

@@ -10,14 +10,24 @@ const detachFrom = 2 << 10
 
 // detached is r, or for a large record a copy that shares no memory with other records.
 func detached(r *kgo.Record) *kgo.Record {
+	if lengthOf(r) < detachFrom {
+		return r
+	}
+	return apart(r)
+}
+
+// lengthOf is how much a record refers to of the buffer in which it came.
+func lengthOf(r *kgo.Record) int {
 	n := len(r.Key) + len(r.Value)
 	for i := range r.Headers {
 		n += len(r.Headers[i].Value)
 	}
-	if n < detachFrom {
-		return r
-	}
-	buf := make([]byte, 0, n)
+	return n
+}
+
+// apart is a copy of a record that shares no memory with other records.
+func apart(r *kgo.Record) *kgo.Record {
+	buf := make([]byte, 0, lengthOf(r))
 	own := func(b []byte) []byte {
 		if b == nil { // which is not the same as empty
 			return nil

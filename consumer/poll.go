@@ -190,14 +190,26 @@ const admitted = 512
 // admit gives a fetched batch to a machine.
 func (s *shard) admit(m *task.Machine, topic string, in []*kgo.Record, now int64) {
 	for some := range slices.Chunk(in, admitted) {
-		for _, r := range some {
-			r = detached(r)
-			s.records = append(s.records, task.Record{Offset: r.Offset, Time: r.Timestamp, Key: r.Key, Value: r.Value, Headers: jobHeaders(r.Headers), Native: (*native)(r), LeaderEpoch: r.LeaderEpoch})
-		}
+		s.take(some)
 		m.Records(topic, s.records, now)
-		clear(s.records)
-		s.records = s.records[:0]
+		s.took()
 	}
+}
+
+// take lays out records for a machine; took forgets them.
+func (s *shard) take(in []*kgo.Record) {
+	for _, r := range in {
+		s.records = append(s.records, laidOut(detached(r)))
+	}
+}
+
+func laidOut(r *kgo.Record) task.Record {
+	return task.Record{Offset: r.Offset, Time: r.Timestamp, Key: r.Key, Value: r.Value, Headers: jobHeaders(r.Headers), Native: (*native)(r), LeaderEpoch: r.LeaderEpoch}
+}
+
+func (s *shard) took() {
+	clear(s.records)
+	s.records = s.records[:0]
 }
 
 // errors looks at what the poll complained of and reports whether the next would at once complain again.

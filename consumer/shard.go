@@ -207,6 +207,9 @@ func (s *shard) carry(h *handle) {
 		c.prover.ask(h)
 	}
 	c.fetch.apply(h, f)
+	if f.Reread != nil {
+		c.reread(h, *f.Reread)
+	}
 	s.offer(h, f.Run)
 	for _, w := range f.Writes {
 		c.write(h, w)

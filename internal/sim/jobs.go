@@ -200,6 +200,15 @@ func workload(r *rand.Rand, n int, redriven bool) []enqueue {
 	return out
 }
 
+// heat gives half of the jobs that have a key the same one.
+func heat(r *rand.Rand, jobs []enqueue) {
+	for i := range jobs {
+		if e := &jobs[i]; e.opts.Key != nil && r.IntN(2) == 0 {
+			e.opts.Key = []byte("key-0")
+		}
+	}
+}
+
 func behaviour(r *rand.Rand, n int) script {
 	s := script{N: n}
 	switch r.IntN(10) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -38,9 +37,20 @@ func (w *world) quiesce(limit time.Duration) error {
 	}
 }
 
-// owned reports whether any worker has a task.
-func (w *world) owned() bool {
-	return slices.ContainsFunc(w.workers, func(k *worker) bool { return len(k.c.Status().Tasks) > 0 })
+// owned reports whether any worker has a task, and counts what tasks have set aside.
+func (w *world) owned() (any bool) {
+	for _, k := range w.workers {
+		for _, t := range k.c.Status().Tasks {
+			any = true
+			if t.Stats.Aside > 0 {
+				w.counts["set aside"]++
+			}
+			if t.Stats.Again > 0 {
+				w.counts["read again"]++
+			}
+		}
+	}
+	return any
 }
 
 // stuck describes what the workers do, for a run that does not come to rest.
@@ -120,6 +130,7 @@ func Reason(res *checker.Result) string {
 
 // check has the checker look at a run in progress.
 func (w *world) check(when string, quiesced bool) error {
+	w.owned()
 	res, err := w.judge(quiesced)
 	if err != nil {
 		return err

@@ -23,8 +23,12 @@ func Run(seed uint64, log *zap.Logger) (res *checker.Result, counts Counts, err 
 		return nil, nil, err
 	}
 	redrive := w.rand.IntN(2) == 0
-	jobs := workload(w.rand, 40+w.rand.IntN(80), redrive)
-	if err := w.produce(jobs, time.Duration(10+w.rand.IntN(50))*time.Second); err != nil {
+	jobs, over := workload(w.rand, 40+w.rand.IntN(80), redrive), time.Duration(10+w.rand.IntN(50))*time.Second
+	if w.tight > 0 {
+		heat(w.rand, jobs)
+		over /= 8
+	}
+	if err := w.produce(jobs, over); err != nil {
 		return nil, nil, err
 	}
 	for range 3 + w.rand.IntN(6) {

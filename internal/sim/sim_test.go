@@ -66,7 +66,8 @@ func TestSeeds(t *testing.T) {
 // steps is what must happen in a set of seeds, or they prove less than they seem to.
 var steps = []string{"kill", "kill at an effect", "stop", "join", "cut", "heal", "zombie", "leader_move", "refuse", "rewind", "offsets_lost", "duplicate", "redriven",
 	"hop", "letter", "rerun", "takeover", "done", "dead", "discarded", "duplicate record", "stale record", "conflict", "expired", "log entry", "commit seen", "emitted",
-	"slow poll", "disk empty", "disk stale", "disk found", "reconciled"}
+	"slow poll", "disk empty", "disk stale", "disk found", "reconciled",
+	"set aside", "read again"}
 
 // alone is held by the seed that uses Pebble, which keeps channels in a sync.Pool: those of one synctest bubble must not be
 // found in another. Two collections empty a pool.

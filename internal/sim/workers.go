@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/waybill-dev/waybill/consumer"
+	"github.com/waybill-dev/waybill/internal/inject"
 	"github.com/waybill-dev/waybill/internal/ledger"
 )
 
@@ -50,10 +51,14 @@ func (w *world) start() error {
 			return err
 		}
 	}
+	workers, free := 6, 4
+	if w.tight > 0 {
+		workers, free = 2, 1
+	}
 	c, err := consumer.New(consumer.Config{
 		Brokers: []string{"localhost:9092", "localhost:9093"}, Group: groupName, Mux: mux(k.tap, w.reconcile), Dir: k.dir,
 		Foreign: []consumer.Topic{{Name: topicName, DefaultKind: "sim.unordered"}},
-		Tiers:   tiers, Setup: consumer.Create, Workers: 6, Classes: map[string]int{"free": 4}, KeepUnknown: 3 * time.Minute,
+		Tiers:   tiers, Setup: consumer.Create, Workers: workers, Classes: map[string]int{"free": free}, KeepUnknown: 3 * time.Minute,
 		Instance: k.name, ClientID: k.name, SessionTimeout: session, Heartbeat: heartbeat, RebalanceTimeout: 15 * time.Second, DrainTimeout: drain,
 		Tick: tick, Logger: w.log.Named(k.name), Opts: []kgo.Opt{kgo.Dialer(k.host.dial), kgo.MetadataMinAge(100 * time.Millisecond), kgo.DisableClientMetrics(), kgo.WithHooks(k)},
 	})
@@ -61,7 +66,11 @@ func (w *world) start() error {
 		return err
 	}
 	k.c = c
-	ctx, cancel := context.WithCancel(w.disks.small(context.Background(), w.rand))
+	ctx := w.disks.small(context.Background(), w.rand)
+	if w.tight > 0 {
+		ctx = inject.WithRecords(ctx, w.tight)
+	}
+	ctx, cancel := context.WithCancel(ctx)
 	k.cancel = cancel
 	go func() {
 		defer close(k.ended)

@@ -49,6 +49,7 @@ type world struct {
 	commits   *commits
 	asked     atomic.Int64 // how often a handler asked whether an effect happened
 	disks     *disks       // nil: receipts are kept in memory
+	tight     int          // records that a task may hold; 0: as many as it usually may
 }
 
 // Counts says how often each fault and each step happened in a run.
@@ -70,6 +71,9 @@ func newWorld(seed uint64, log *zap.Logger) (*world, error) {
 	w.commits = watchCommits(w.cluster)
 	if onDisk(seed) {
 		w.disks, err = newDisks()
+	}
+	if seed%3 == 0 { // a hot key that comes faster than it is worked on, and tasks that must set it aside
+		w.tight = 4 + w.rand.IntN(9)
 	}
 	return w, err
 }

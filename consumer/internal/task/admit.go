@@ -47,15 +47,19 @@ func (m *Machine) Records(topic string, records []Record, now int64) {
 		if len(block) == 0 {
 			block = make([]Entry, slabOf(records[i:]))
 		}
-		m.admit(&block[0], s, r)
-		block = block[1:]
+		if m.admit(&block[0], s, r) {
+			block = block[1:]
+		} else {
+			block[0] = Entry{}
+		}
 	}
 	m.cfg.Tally.read(s, m.stats.Read-read)
 	m.lookAtHeads()
 	m.balance()
 }
 
-func (m *Machine) admit(e *Entry, s *source, r *Record) {
+// decode makes an entry of a record.
+func (m *Machine) decode(e *Entry, s *source, r *Record) {
 	e.m, e.src, e.size = m, s, sizeOf(r)
 	raw := job.Raw{Topic: s.topic, TopicID: s.idText, Partition: m.cfg.Partition, Offset: r.Offset, Time: r.Time,
 		Key: r.Key, Value: r.Value, Native: r.Native, Strings: &m.strings}
@@ -71,12 +75,14 @@ func (m *Machine) admit(e *Entry, s *source, r *Record) {
 		e.env.Identify(e.env.WireKind, e.env.WireKind)
 	}
 	e.lane = m.laneOf(e)
-	m.spans.hold(e)
+}
+
+// admit takes a record in and reports whether e stands for it from now on; else it was set aside.
+func (m *Machine) admit(e *Entry, s *source, r *Record) (kept bool) {
+	m.decode(e, s, r)
 	s.next = r.Offset + 1
 	e.index = s.win.push(r.Offset)
-	s.held++
-	s.bytes += e.size
-	m.stats.admitted(e.size)
+	m.stats.read(e.size)
 	e.ready = max(nanos(r.Time), nanos(e.env.At))
 	if s.tier < 0 {
 		m.seeRoute(r)
@@ -84,17 +90,31 @@ func (m *Machine) admit(e *Entry, s *source, r *Record) {
 	if s.tier >= 0 && e.env.Fault == "" && e.unread == "" {
 		due := dueAt(&e.env, r.Time, s.delay)
 		e.inherited = m.inherited(e, due)
+		m.inMemory(e)
 		if e.ready = due; due > m.now {
 			e.state = waitingDue
 			s.wait.push(due, m.horizon(), e)
 			if m.strict != nil {
 				m.seen(e)
 			}
-			return
+		} else {
+			m.arrive(e)
 		}
-	} else {
-		e.inherited = m.inherited(e, 0)
+		return true
 	}
+	e.inherited = m.inherited(e, 0)
+	if m.isAside(e) {
+		m.setAside(e)
+		return false
+	}
+	m.spans.hold(e)
+	m.inMemory(e)
+	m.arrive(e)
+	return true
+}
+
+// arrive puts a due entry into its lane for the first time.
+func (m *Machine) arrive(e *Entry) {
 	if m.strict != nil {
 		m.seen(e)
 		m.enters(e)
@@ -167,9 +187,12 @@ func identityLane(id job.Identity) uint64 {
 func (m *Machine) enqueue(e *Entry) {
 	tail := m.lanes[e.lane]
 	m.lanes[e.lane] = e
+	if len(m.aside.lanes) > 0 {
+		m.joins(e)
+	}
 	if tail != nil {
 		e.state = inLane
-		tail.next = e
+		tail.next, e.prev = e, tail
 		return
 	}
 	m.heads = append(m.heads, e)
@@ -188,14 +211,18 @@ func (m *Machine) lookAtHeads() {
 func (m *Machine) leave(e *Entry) {
 	next := e.next
 	e.next = nil
-	switch {
-	case next == nil:
-		delete(m.lanes, e.lane)
-	case next.behind:
-		next.behind = false
-	default:
-		m.heads = append(m.heads, next)
+	if len(m.aside.lanes) > 0 {
+		m.parts(e)
 	}
+	if next == nil {
+		delete(m.lanes, e.lane)
+		return
+	}
+	if next.prev = nil; next.behind {
+		next.behind = false
+		return
+	}
+	m.heads = append(m.heads, next)
 }
 
 // release moves what is due from the delay queues into the lanes.

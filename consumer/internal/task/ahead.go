@@ -42,7 +42,7 @@ func (m *Machine) nearer() {
 	}
 	waiting := f.heads[:0]
 	for _, e := range f.heads {
-		if m.tooFar(e) {
+		if m.tooFar(e) && len(m.aside.lanes) == 0 {
 			waiting = append(waiting, e)
 		} else {
 			m.heads = append(m.heads, e)

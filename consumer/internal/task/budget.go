@@ -72,15 +72,22 @@ func (m *Machine) balance() {
 			m.hysteresis(s, NotDue, s.wait.far.Len(), share(records), s.wait.bytes, share(b.tier))
 		}
 		m.backpressure(s, records, bytes)
-		n := s.win.len()
-		if m.far.stuck && s == m.main {
-			n = max(n, l.Ahead)
+		n, most := s.win.len(), l.Ahead
+		if s == m.main && len(m.aside.lanes) > 0 {
+			most = l.farAhead()
+		} else if s == m.main && m.far.stuck {
+			n = max(n, most)
 		}
-		m.hysteresis(s, Ahead, n, l.Ahead, 0, 1)
+		m.hysteresis(s, Ahead, n, most, 0, 1)
 	}
 	m.balanceWrites()
 	m.balanceKeys()
+	m.readAside()
 }
+
+// farAhead is how many records may lie above an unfinished one while some are set aside, which pass for unfinished however short
+// their handlers are: eight times Ahead, if that takes no more than half of the task's memory.
+func (l Limits) farAhead() int { return max(l.Ahead, min(8*l.Ahead, l.Bytes/2/slotBytes)) }
 
 // share is how much of a tier's limit may wait for later than the horizon. The rest is for what is about to be due: a
 // fetch wait's worth of it is read while the waiting ones still take their part.
@@ -113,6 +120,10 @@ func (m *Machine) backpressure(s *source, records, bytes int) {
 		if full && m.now-s.full < int64(m.cfg.Limits.Grace) {
 			return
 		}
+		if (s.held >= records || s.bytes >= bytes) && !s.pauses.has(Backpressure) {
+			m.cutLanes(records, bytes)
+		}
+		bytes = max(bytes/4, bytes-slotBytes*max(0, s.win.len()-m.cfg.Limits.Ahead))
 	}
 	m.hysteresis(s, Backpressure, s.held, records, s.bytes, bytes)
 }

@@ -85,6 +85,13 @@ func (p *proc) ask(f *Effects) {
 		w.trace("%s: ownership record", p.name)
 		p.logq = append(p.logq, &flight{p: p, own: true, parts: []*dedupe.Entry{{Owner: &dedupe.Owner{Process: p.name, Of: dedupe.Place{Cluster: w.cluster, Topic: w.main().id}}}}})
 	}
+	if f.Reread != nil && !p.boundary() {
+		w.trace("%s: read %s again from %d", p.name, f.Reread.Topic, f.Reread.At)
+		if p.again != nil {
+			w.fail("%s asks for a second reread while one is under way", p.name)
+		}
+		p.again = f.Reread
+	}
 	if f.Read != nil && !p.boundary() {
 		if p.read != nil {
 			w.fail("%s asks for a second read", p.name)

@@ -57,6 +57,9 @@ func (m *Machine) decide(e *Entry) {
 		m.unknown(e, job.CodeUnknownKind, fmt.Sprintf("no handler is registered for kind %q", env.WireKind))
 	case env.Version > e.Kind.Version:
 		m.unknown(e, job.CodeUnknownVersion, fmt.Sprintf("payload version %d of kind %q is newer than the handler's %d", env.Version, env.WireKind, e.Kind.Version))
+	case m.tooFar(e) && len(m.aside.lanes) > 0: // it may be long before the frontier moves
+		e.noted = true
+		m.offer(e)
 	case m.tooFar(e):
 		e.state = held
 		m.far.heads = append(m.far.heads, e)

@@ -18,8 +18,10 @@
 // Rules that hold at every step, by the numbers of the design: a frontier passes only what is settled in a segment that
 // was acked (I1, I3); a source is settled only after the ack of what replaces it (I4); one lane runs one entry at a time,
 // in the order of admission (I5); no stale record is offered (I6); nothing is released before it is due (I7); admitted =
-// settled + held (I8); frontiers are claimed only under the newest epoch (I9). The first success of an AtLeastOnce kind has
+// settled + held + set aside (I8); frontiers are claimed only under the newest epoch (I9). The first success of an AtLeastOnce kind has
 // no receipt (I3): a segment only moves the frontier over it, and none runs further ahead of that than Limits.Reruns.
+//
+// What a hot key has beyond its share is set aside and read again later, see aside.go.
 //
 // Kinds that keep their order through retries are seen to in strict.go; a task without one pays nothing for it.
 //

@@ -81,6 +81,7 @@ type Effects struct {
 	Read    *Span    // read the log, answer with Entries and ReadDone
 	Prove   bool     // heartbeat and look up offsets, answer with Proved
 	Start   []Offset // set the fetch offset; fetching follows when the pauses allow it
+	Reread  *Offset  // read the job topic once more from there on, answer with Reread or Vanished
 	Run     []*Entry // offer to the pools, each with its chain; answer with Outcomes
 	Writes  []*Write // produce, answer with Written
 	Segment *Segment // produce to the log, answer with SegmentAcked

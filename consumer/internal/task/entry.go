@@ -50,6 +50,7 @@ type Entry struct {
 	m         *Machine
 	src       *source
 	next      *Entry // in the lane
+	prev      *Entry // in the lane, nil for its head
 	lane      uint64
 	index     uint64 // in the window of src
 	size      int
@@ -64,6 +65,7 @@ type Entry struct {
 	inherited bool   // see Machine.inherited
 	left      bool   // its lane, when it was first to be written
 	early     bool   // see Machine.enters
+	noted     bool   // its success leaves a receipt although its kind asks for none; see tooFar
 	unread    string // why the batch that the entry stands for was not opened
 }
 
@@ -83,10 +85,10 @@ func (e *Entry) Machine() *Machine { return e.m }
 func (e *Entry) Retried() bool { return e.src.tier >= 0 }
 
 // recorded reports whether the success of the entry leaves a receipt. Under AtLeastOnce a first success does not, unless it
-// has a result to keep: that of a copy, of a job that kept progress, or of a suspect does, since the log has a receipt of the
-// job that says it is not done.
+// has a result to keep: that of a copy, of a job that kept progress or of a suspect does, since the log has a receipt of the
+// job that says it is not done; and that of one far ahead of what is set aside (noted), since the frontier will not tell of it soon.
 func (e *Entry) recorded() bool {
-	return e.src.tier >= 0 || e.suspicion != NoSuspect || e.Kind.Policy.Guarantee != job.AtLeastOnce || e.env.Progress() != nil || e.env.Result != nil
+	return e.src.tier >= 0 || e.noted || e.suspicion != NoSuspect || e.Kind.Policy.Guarantee != job.AtLeastOnce || e.env.Progress() != nil || e.env.Result != nil
 }
 
 // overhead is what an entry costs in memory beside its key, value and headers.

@@ -67,7 +67,7 @@ func (p *proc) checkRun(e *Entry) {
 
 // repeats reports whether a success of the entry leaves no receipt.
 func repeats(e *Entry) bool {
-	return e.env.Topic == "main" && e.Kind != nil && e.Kind.Policy.Guarantee == job.AtLeastOnce && e.env.Progress() == nil && e.Suspicion() == NoSuspect
+	return e.env.Topic == "main" && e.Kind != nil && e.Kind.Policy.Guarantee == job.AtLeastOnce && e.env.Progress() == nil && e.Suspicion() == NoSuspect && !e.noted
 }
 
 // checkRepeat: what leaves no receipt runs once in a process all the same, and not far past the frontier that the log holds.
@@ -218,29 +218,35 @@ func (w *world) checkAlive(f *fold) {
 // ended reports whether a job needs nothing more: its receipt says so, or there is none since its success leaves none.
 func (w *world) ended(id job.Identity, f *fold) bool {
 	e := f.facts[id]
-	return e.final() || (e.state == 0 || e.state == dedupe.Step) && slices.ContainsFunc(w.main().ghost, func(g *job.Envelope) bool { return g.Identity == id && w.done[g.Offset] })
+	return e.final() || (e.state == 0 || e.state == dedupe.Step || e.state == dedupe.Started) && slices.ContainsFunc(w.main().ghost, func(g *job.Envelope) bool { return g.Identity == id && w.done[g.Offset] })
 }
 
 // checkProc is I8 and I13.
 func (w *world) checkProc(p *proc) {
 	m := p.m
 	s := m.Stats()
-	if s.Read != s.Settled()+s.Held {
-		w.fail("I8: %s has read %d records, settled %d and holds %d", p.name, s.Read, s.Settled(), s.Held)
+	if s.Read != s.Settled()+s.Held+s.Aside {
+		w.fail("I8: %s has read %d records, settled %d, holds %d and has set %d aside", p.name, s.Read, s.Settled(), s.Held, s.Aside)
 	}
 	p.checkTally(s)
-	var held, bytes, open int
+	var held, bytes, open, aside int
 	for _, src := range m.sources {
 		held += src.held
 		bytes += src.bytes
 		for _, x := range src.win.slots[src.win.head:] {
-			if x.seq == 0 {
+			switch x.seq {
+			case 0:
 				open++
+			case asideSlot:
+				aside++
 			}
 		}
 	}
 	if int64(held) != s.Held || int64(bytes) != s.HeldBytes || open != held || (held == 0) != (bytes == 0) {
 		w.fail("I8: %s holds %d records of %d bytes; its sources say %d of %d, their windows %d", p.name, s.Held, s.HeldBytes, held, bytes, open)
+	}
+	if int64(aside) != s.Aside || (aside == 0) != (len(m.aside.lanes) == 0) {
+		w.fail("I8: %s has set %d records aside, of %d lanes; its window says %d", p.name, s.Aside, len(m.aside.lanes), aside)
 	}
 	n := len(p.pool)
 	for _, b := range p.behind {

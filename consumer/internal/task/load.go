@@ -40,7 +40,7 @@ func (m *Machine) Load(end func(topic string) int64) Load {
 		l.Waiting += int64(s.wait.len())
 	}
 	l.Ready = int64(m.offered + m.writing)
-	l.Blocked = l.Held - l.Waiting - l.Ready
+	l.Blocked = l.Held + m.stats.Aside - l.Waiting - l.Ready
 	for _, s := range m.sources {
 		l.unread(s, end(s.topic))
 		if reasons := s.pauses.list(); len(reasons) > 0 {

@@ -92,6 +92,7 @@ type Machine struct {
 	parked   []*Entry                // heads that wait for the phase to be running
 	far      ahead
 	strict   *strict // nil without a strict kind
+	aside    aside
 	links    links
 	strings  job.Strings
 	offered  int
@@ -132,6 +133,7 @@ func New(cfg Config) *Machine {
 	m.main = m.addSource(cfg.Topic, cfg.TopicID, -1, 0)
 	m.strict = newStrict(cfg.Kinds)
 	for _, k := range cfg.Kinds {
+		m.aside.never = m.aside.never || k.Policy.Window == job.UntilDone
 		m.far.possible = m.far.possible || k.Policy.Guarantee == job.AtLeastOnce
 	}
 	return m
@@ -293,7 +295,7 @@ func (m *Machine) letGo() {
 	m.phase = gone
 	m.letKeepsGo()
 	m.tried(math.MaxUint64)
-	m.cfg.Tally.released(m.stats.Held)
+	m.cfg.Tally.released(m.stats.Held + m.stats.Aside)
 }
 
 // Owning reports whether the machine waits for the ack of its ownership record.

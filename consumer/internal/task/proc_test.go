@@ -27,6 +27,7 @@ type proc struct {
 	writes  []*flight           // copies, letters, audit entries
 	logq    []*flight           // ownership records and segments: they land in order
 	read    *Span
+	again   *Offset // of the job topic, to be read once more from there
 	asks    int
 	answers []answer
 	want    map[string]int64
@@ -183,6 +184,19 @@ func (p *proc) readSome(n int) {
 	p.carry()
 }
 
+// readAgain answers a reread with up to n records, or with what retention took.
+func (p *proc) readAgain(n int) {
+	at, t := p.again.At, p.w.main()
+	p.again = nil
+	if at < t.start {
+		p.m.Vanished(t.start, p.w.now)
+	} else {
+		to := min(at+int64(n), int64(len(t.recs)))
+		p.m.Reread(at, slices.Clone(t.recs[at:to]), to, p.w.now)
+	}
+	p.carry()
+}
+
 // heartbeat asks the cluster; its answer reaches the machine later.
 func (p *proc) heartbeat() {
 	p.asks--
@@ -316,7 +330,7 @@ func (p *proc) crash() {
 			w.orphans = append(w.orphans, x)
 		}
 	}
-	p.logq, p.writes, p.pool, p.answers, p.asks, p.read = nil, nil, nil, nil, 0, nil
+	p.logq, p.writes, p.pool, p.answers, p.asks, p.read, p.again = nil, nil, nil, nil, 0, nil, nil
 	clear(p.want)
 	clear(p.active)
 	clear(p.behind)
@@ -339,6 +353,8 @@ func (p *proc) settleDown() {
 			}
 		case p.read != nil:
 			p.readSome(100)
+		case p.again != nil:
+			p.readAgain(100)
 		case p.asks > 0:
 			p.heartbeat()
 		case len(p.answers) > 0:

@@ -7,6 +7,7 @@ type heritage struct {
 	release dedupe.Release // Held: its process may have died with attempts running
 	intake  int64          // how many records of each partition it may have taken in that have no outcome
 	at      int64          // when the task was taken over
+	lanes   map[uint64]int // records of the job topic that it may have been running, by lane
 }
 
 // inherit looks at the owner before, when this ownership's own record is about to be folded. An ownership that goes on

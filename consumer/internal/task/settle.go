@@ -304,12 +304,10 @@ func (m *Machine) record(r dedupe.Receipt) {
 func (m *Machine) settle(e *Entry, end End) {
 	e.state = settled
 	m.seq++
-	s := e.src
 	m.spans.settled(e)
-	s.win.settle(e.index, m.seq)
-	s.held--
-	s.bytes -= e.size
-	m.stats.settled(e.size, end)
+	e.src.win.settle(e.index, m.seq)
+	m.outOfMemory(e)
+	m.stats.settled(end)
 	if e.inherited {
 		m.doubtful--
 	}

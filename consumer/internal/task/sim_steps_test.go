@@ -201,6 +201,9 @@ func (s *sim) logSteps(p *proc, add func(int, string, func())) {
 	if p.read != nil {
 		add(40, "log read", func() { p.readSome(1 + s.pick(4)) })
 	}
+	if p.again != nil {
+		add(15, "input reread", func() { p.readAgain(1 + s.pick(4)) })
+	}
 	if p.asks > 0 {
 		add(30, "heartbeat", p.heartbeat)
 	}

@@ -1,12 +1,14 @@
 package task
 
 // Stats counts what became of the records of one task in this ownership. Every record read is in exactly one of Done,
-// Hopped, Dead, Discarded, Expired, Duplicate, Stale, Conflict or still held.
+// Hopped, Dead, Discarded, Expired, Duplicate, Stale, Conflict or Vanished, still held, or set aside.
 type Stats struct {
 	Read      int64 `json:"read"`
 	Bytes     int64 `json:"bytes"`
 	Held      int64 `json:"held"`
 	HeldBytes int64 `json:"held_bytes"`
+	Aside     int64 `json:"aside"` // of keys that have more than they may hold in memory: in the log until their turn
+	Again     int64 `json:"again"` // how often one was read again
 	Done      int64 `json:"done"`
 	Hopped    int64 `json:"hopped"` // moved to a tier: retried, snoozed, scheduled, unknown
 	Dead      int64 `json:"dead"`
@@ -15,7 +17,8 @@ type Stats struct {
 	Duplicate int64 `json:"duplicate"`
 	Stale     int64 `json:"stale"`
 	Conflict  int64 `json:"conflict"`
-	Lost      int64 `json:"lost"` // removed by retention before they were read
+	Lost      int64 `json:"lost"`     // removed by retention before they were read, or read again
+	Vanished  int64 `json:"vanished"` // of those: had been read, and set aside
 	Attempts  int64 `json:"attempts"`
 	Retried   int64 `json:"retried"`
 	Cancelled int64 `json:"cancelled"`
@@ -26,19 +29,15 @@ type Stats struct {
 
 // Settled is the sum of all ends.
 func (s Stats) Settled() int64 {
-	return s.Done + s.Hopped + s.Dead + s.Discarded + s.Expired + s.Duplicate + s.Stale + s.Conflict
+	return s.Done + s.Hopped + s.Dead + s.Discarded + s.Expired + s.Duplicate + s.Stale + s.Conflict + s.Vanished
 }
 
-func (s *Stats) admitted(size int) {
+func (s *Stats) read(size int) {
 	s.Read++
-	s.Held++
 	s.Bytes += int64(size)
-	s.HeldBytes += int64(size)
 }
 
-func (s *Stats) settled(size int, end End) {
-	s.Held--
-	s.HeldBytes -= int64(size)
+func (s *Stats) settled(end End) {
 	switch end {
 	case EndDone:
 		s.Done++

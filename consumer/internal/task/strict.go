@@ -166,7 +166,30 @@ func (m *Machine) tierOf(s *source) int {
 // enters notes of a copy that comes to its lane whether jobs before it may still have to be read from the job topic: it is
 // early then. What was below the place where the reading began had ended, or left receipts.
 func (m *Machine) enters(e *Entry) {
-	e.early = e.ordered() && e.src.tier >= 0 && e.env.Generation == 0 && (!m.main.ready || e.env.Origin.Offset >= m.main.next)
+	e.early = m.tooEarly(e)
+}
+
+// tooEarly reports whether jobs before a copy may still have to be read from the job topic, for the first time or again.
+func (m *Machine) tooEarly(e *Entry) bool {
+	return e.ordered() && e.src.tier >= 0 && e.env.Generation == 0 && (!m.main.ready || e.env.Origin.Offset >= m.readTo(e.lane))
+}
+
+// overtaken is told of an entry that was set aside and comes back to its lane: copies there of jobs behind it are early.
+func (m *Machine) overtaken(e *Entry) {
+	if !e.ordered() {
+		return
+	}
+	for o := m.lanes[e.lane]; o != nil; o = o.prev {
+		if o.src.tier >= 0 && o.env.Generation == 0 && o.ordered() && o.env.Origin.Offset > e.env.Offset {
+			o.early = true
+		}
+	}
+}
+
+// knows reports whether an entry's job is a blocker.
+func (s *strict) knows(e *Entry) bool {
+	_, b := s.place(e)
+	return b != nil
 }
 
 // standsBehind sees to a strict job at the head of its lane that may not start yet; of one that may it reports false.
@@ -174,7 +197,7 @@ func (m *Machine) standsBehind(e *Entry) bool {
 	if m.strict == nil || !e.ordered() {
 		return false
 	}
-	if e.early {
+	if e.early || m.tooEarly(e) {
 		m.hopAlong(e, 0, 0)
 		return true
 	}
@@ -203,7 +226,7 @@ func (m *Machine) standsBehind(e *Entry) bool {
 	default:
 		m.hopAlong(e, max(b.tier, 0), b.due)
 	}
-	m.strict.crowd(e, m.main.next)
+	m.strict.crowd(e, m.readTo(e.lane))
 	return true
 }
 
@@ -386,7 +409,7 @@ func (m *Machine) balanceKeys() {
 	}
 	var head *blocker
 	for hash, q := range m.strict.full {
-		if q.followers(m.main.next) <= q.most/2 {
+		if q.followers(m.readTo(hash)) <= q.most/2 {
 			delete(m.strict.full, hash)
 		} else if b := &q.all[0]; head == nil || b.origin < head.origin {
 			head = b

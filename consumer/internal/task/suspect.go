@@ -43,13 +43,17 @@ func SuspectMark(e *Entry) dedupe.Receipt {
 // a tier they are those that were due by then.
 func (m *Machine) doubt(s *source, frontier, end int64) {
 	if s.doubts, s.doubtful = 0, 0; m.before.release != dedupe.Released {
-		s.doubts, s.doubtful = m.before.intake, min(end, frontier+m.before.intake+int64(m.cfg.Limits.Ahead))
+		s.doubts, s.doubtful = m.before.intake, min(end, frontier+m.before.intake+int64(8*m.cfg.Limits.Ahead)) // see farAhead
 	}
 }
 
 // inherited reports whether an entry that is admitted may have been running when the owner before died.
 func (m *Machine) inherited(e *Entry, due int64) bool {
 	s := e.src
+	if s.tier < 0 && (s.doubts <= 0 || e.env.Offset >= s.doubtful) {
+		m.before.lanes = nil
+		return false
+	}
 	if s.doubts <= 0 || e.env.Offset >= s.doubtful || s.tier >= 0 && due > m.before.at || e.Kind == nil || e.env.Fault != "" || e.unread != "" {
 		return false
 	}
@@ -62,8 +66,33 @@ func (m *Machine) inherited(e *Entry, due int64) bool {
 	case second, outdated:
 		return false
 	}
+	if s.tier < 0 && !m.mayHaveRun(e.lane) {
+		return false
+	}
 	s.doubts--
 	m.doubtful++
+	return true
+}
+
+// mostDoubts is how many records of one lane may have been running when the owner before died: its share of what that took in.
+func (m *Machine) mostDoubts() int { return max(64, int(m.before.intake)/hotShare) }
+
+// mayHaveRun counts a record of a lane without outcome. The owner before may have set aside what stands behind a lane's share (see
+// aside.go), a million records perhaps, and have run others above those. So no lane takes more of the doubts than its share, and
+// one that would gives back what it took: others stand behind it that may have been running, as many as there would without it.
+func (m *Machine) mayHaveRun(lane uint64) bool {
+	if m.before.lanes == nil {
+		m.before.lanes = map[uint64]int{}
+	}
+	switch n, most := m.before.lanes[lane], m.mostDoubts(); {
+	case n > most:
+		return false
+	case n == most:
+		m.before.lanes[lane]++
+		m.main.doubts += int64(most)
+		return false
+	}
+	m.before.lanes[lane]++
 	return true
 }
 

@@ -74,7 +74,7 @@ func endOfHop(code job.Code) End {
 type Tally struct {
 	Skew      time.Duration     // the corrected clock minus the local one; the owner keeps it
 	Read      [2]int64          // records admitted: of the job topics, of tiers
-	Released  int64             // records let go unsettled with their task: the next owner reads them again
+	Released  int64             // records let go unsettled: with their task, the next owner reads them again; or set aside and removed by retention
 	Lost      int64             // records that retention removed before they were read
 	Misrouted int64             // records of job topics whose key belongs in another partition
 	Hops      [][endCount]int64 // by tier

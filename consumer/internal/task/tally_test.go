@@ -39,7 +39,7 @@ func (p *proc) checkTally(s Stats) {
 			}
 		}
 	}
-	held := s.Held
+	held := s.Held + s.Aside
 	if p.m.phase == gone {
 		held = 0
 	}

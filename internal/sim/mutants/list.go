@@ -8,6 +8,8 @@ const (
 	ownGo     = "consumer/internal/task/own.go"
 	machineGo = "consumer/internal/task/machine.go"
 	suspectGo = "consumer/internal/task/suspect.go"
+	asideGo   = "consumer/internal/task/aside.go"
+	strictGo  = "consumer/internal/task/strict.go"
 	sourceGo  = "consumer/internal/task/source.go"
 	receiptGo = "dedupe/receipt.go"
 	storeGo   = "dedupe/store.go"
@@ -55,6 +57,14 @@ var all = []Mutant{
 	{Name: "marks of others count", By: Task, File: storeGo, Old: "if p.Epoch < 0 || s.Epoch != p.Epoch {\n\t\treturn false", New: "if p.Epoch < 0 || s.Epoch != p.Epoch {\n\t\treturn true"},
 	{Name: "unrecorded jobs run ahead", By: Task, File: "consumer/internal/task/ahead.go", Old: "return !e.recorded() && ", New: "return false && "},
 
+	// what is set aside
+	{Name: "the frontier passes what is set aside", By: Task, File: sourceGo, Old: "w.slots[w.head].seq <= limit {", New: "(w.slots[w.head].seq <= limit || w.slots[w.head].seq == asideSlot) {"},
+	{Name: "a record set aside is forgotten", By: Task, File: asideGo, Old: "b.open, b.from = false, r.Offset\n", New: "b.open, b.from = false, r.Offset+1\n"},
+	{Name: "later records overtake what is set aside", By: Task, File: admitGo, Old: "if m.isAside(e) {", New: "if false && m.isAside(e) {"},
+	{Name: "copies overtake what is set aside", By: Task, File: strictGo, Old: "e.env.Origin.Offset >= m.readTo(e.lane))", New: "e.env.Origin.Offset >= m.main.next)"},
+	{Name: "what others of a key wait for is set aside", By: Task, File: asideGo, Old: "(m.strict == nil || !m.strict.knows(e))", New: "true"},
+
 	// what a task alone does not show
+	{Name: "read again from too late", By: Whole, File: "consumer/reread.go", Old: "r.Fetch(ctx, at)", New: "r.Fetch(ctx, at+1)"},
 	{Name: "Reconcile not asked", By: Whole, File: "processor/attempt.go", Old: "m.Unsure && r.reconcile != nil {", New: "m.Unsure && r.reconcile == nil {"},
 }
