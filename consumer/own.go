@@ -110,6 +110,13 @@ func hopeless(err error) bool {
 	return errors.As(err, &version) || errors.Is(err, dedupe.ErrMalformed) || errors.Is(err, errStore)
 }
 
+// What is read goes to the shard in pieces of so much, whichever comes first: about half a millisecond of the shard's time, which tasks
+// that work wait for.
+const (
+	handEntries  = 128
+	handReceipts = 512
+)
+
 // readInTurn reads when one of the few places is free, and gives it back between tries: a log whose leader is away must
 // not keep the others' from being read.
 func (c *Consumer) readInTurn(ctx context.Context, h *handle, span task.Span) error {
@@ -139,10 +146,11 @@ func (c *Consumer) readOnce(ctx context.Context, h *handle, span task.Span) erro
 		from = max(0, from-1) // the last entry that the disk has: is it still the one that is there?
 	}
 	var batch []*dedupe.Entry
+	var receipts int
 	var failed error
 	hand := func() {
 		entries := batch
-		batch = nil
+		batch, receipts = nil, 0
 		if h.shelf != nil && failed == nil {
 			failed = h.shelf.db.Room(ctx)
 		}
@@ -159,7 +167,10 @@ func (c *Consumer) readOnce(ctx context.Context, h *handle, span task.Span) erro
 		if e.Owner != nil && e.Offset == span.To-1 && !h.ownedAt.IsZero() {
 			c.clock.sample(e.Time, h.ownedAt)
 		}
-		if batch = append(batch, e); len(batch) == 128 {
+		if e.Segment != nil {
+			receipts += len(e.Segment.Receipts) + len(e.Segment.Marks)
+		}
+		if batch = append(batch, e); len(batch) == handEntries || receipts >= handReceipts {
 			hand()
 		}
 		return failed
