@@ -117,7 +117,8 @@ type Policy struct {
 	// Window is how long after its last receipt another enqueue of a job that has ended, the same (kind, key, id), is a
 	// duplicate of it; later it is a job of its own. At least twice MaxAge, at most the instance's (consumer.Config.Window).
 	// Two enqueues are told apart by the timestamps of their records. UntilDone: only until the job has ended. Whatever it is, a job that has not ended
-	// is known, and what was read once is known when it is read again, for as long as the instance's window. Defaults to that.
+	// is known, and what was read once is known when it is read again, for as long as the instance's window. Defaults to that, and is
+	// refused beside Order ByKeyStrict.
 	Window time.Duration
 
 	// Tuning fields.
@@ -203,7 +204,7 @@ func (p Policy) Validate() error {
 	add(p.OnDead == Block && p.Order != ByKeyStrict, "Policy.OnDead: job.Block needs Policy.Order job.ByKeyStrict; under any other order no job waits for a dead one")
 	add(p.MaxFollowers < 0, "Policy.MaxFollowers: %d is negative; 0 means %d", p.MaxFollowers, DefaultMaxFollowers)
 	add(p.MaxFollowers > 0 && p.Order != ByKeyStrict, "Policy.MaxFollowers: it needs Policy.Order job.ByKeyStrict; under any other order no job follows")
-	add(p.Window != 0 && p.Order == ByKeyStrict, "Policy.Window: job.ByKeyStrict knows only the window of the instance; leave it 0, or use job.ByKey")
+	add(p.Window != 0 && p.Order == ByKeyStrict, "Policy.Window: it cannot be set beside Policy.Order job.ByKeyStrict: a job has one place in the order of its key, and each further enqueue would have another; leave Policy.Window 0, or use Policy.Order job.ByKey")
 	if age := p.WithDefaults().MaxAge; p.Window != UntilDone {
 		add(p.Window < 0, "Policy.Window: %v is negative; use job.UntilDone for none beyond the end of a job", p.Window)
 		add(p.Window > 0 && age >= 0 && p.Window/2 < age, "Policy.Window: %v is less than twice MaxAge (%v); lower that too, or use job.UntilDone", p.Window, age)

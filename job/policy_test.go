@@ -54,7 +54,7 @@ func TestPolicyValidate(t *testing.T) {
 		"on dead":           {job.Policy{Order: job.ByKeyStrict, OnDead: 2}, []string{"Policy.OnDead: 2 is none of"}},
 		"followers":         {job.Policy{Order: job.ByKeyStrict, MaxFollowers: -1}, []string{"Policy.MaxFollowers: -1 is negative"}},
 		"not strict":        {job.Policy{OnDead: job.Block, MaxFollowers: 1}, []string{"Policy.OnDead: job.Block needs", "Policy.MaxFollowers: it needs"}},
-		"strict window":     {job.Policy{Order: job.ByKeyStrict, Window: job.UntilDone}, []string{"Policy.Window: job.ByKeyStrict knows only"}},
+		"strict window":     {job.Policy{Order: job.ByKeyStrict, Window: job.UntilDone}, []string{"Policy.Window: it cannot be set beside Policy.Order job.ByKeyStrict"}},
 		"nan": {job.Policy{Backoff: job.Backoff{Factor: math.NaN(), Jitter: math.NaN()}},
 			[]string{"Policy.Backoff.Factor: NaN", "Policy.Backoff.Jitter: NaN"}},
 		"jitter above": {job.Policy{Backoff: job.Backoff{Jitter: 1.1}}, []string{"Policy.Backoff.Jitter: 1.1"}},
