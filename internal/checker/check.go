@@ -14,6 +14,7 @@ type check struct {
 	byPos    map[ledger.Pos]*record // job topics and tiers
 	jobs     []*job                 // in order of discovery, so that results are the same each time
 	byID     map[identity]*job
+	names    map[identity][]*job // the enqueues of one name, where each is a job of its own
 	letterAt map[ledger.Pos]*letter
 	topics   map[string]role
 	events   []*ledger.Event // valid ones, by time; the index is the rank
@@ -58,6 +59,7 @@ func Check(in Input) *Result {
 	c.redrives()
 	c.checkLetters()
 	c.order()
+	c.enqueues()
 	c.reruns()
 	c.remembered()
 	c.due()

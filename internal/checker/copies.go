@@ -204,7 +204,7 @@ func (c *check) second(j *job, l *letter) {
 	}
 	for _, x := range j.calls {
 		switch {
-		case x.Generation != l.gen:
+		case x.Generation != l.gen || j.forgottenBetween(l.time, x.startT) || j.forgottenBetween(x.startT, l.time):
 		case x.result() == ledger.Done && c.recorded(x):
 			j.double = true
 			c.broken(RuleI11, j, "both done and filed as a dead letter, and no fault excuses it", x, l)

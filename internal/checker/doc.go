@@ -15,6 +15,8 @@
 //	settled.go   I1 I14 lost quiesced   what became of each job and record; account.go prints it (I11)
 //	copies.go    copy letter redrive    chains of hops and dead letters are well-formed and carry what they must
 //	order.go     I5                     jobs of one key overlap in nothing and start in log order
+//	enqueues.go  again                  what may be enqueued again runs again, and only then
+//	strict.go    I5                     and of strict kinds start when all before them have ended
 //	reruns.go    I6 at_most_once        what was finished is not run again, unless a fault excuses it
 //	remembered.go I2 I3 I13 log     what the receipt log says settles what frontiers and commits pass, and is what owners know
 //	due.go       I7                     nothing runs before it is due

@@ -9,18 +9,27 @@ import (
 
 // readEffects finds the job of each effect: that whose handler was given its idempotency key.
 func (c *check) readEffects() {
-	owner := make(map[string]*job)
+	owner, calls := make(map[string]*job), make(map[string][]*call)
 	for _, x := range c.calls {
-		if key := x.IdempotencyKey; key != "" && owner[key] == nil {
+		key := x.IdempotencyKey
+		if key != "" && owner[key] == nil {
 			owner[key] = x.job
 		}
+		if x.job.enqueue > 0 { // enqueues of one name have one key
+			calls[key] = append(calls[key], x)
+		}
 	}
-	for _, e := range c.events {
+	for rank, e := range c.events {
 		if e.Type != ledger.Effect {
 			continue
 		}
 		c.res.Stats.Effects++
 		if j := owner[e.IdempotencyKey]; j != nil {
+			for _, x := range calls[e.IdempotencyKey] {
+				if x.Process == e.Process && x.start < rank && rank <= x.end {
+					j = x.job
+				}
+			}
 			j.effects = append(j.effects, e)
 		} else {
 			c.broken(RuleEffect, nil, "an effect whose idempotency key no handler was given: "+strconv.Quote(e.IdempotencyKey), e)

@@ -14,6 +14,7 @@ import (
 //	stop, revoke              calls that outlived Drain: their overlap; their rerun, of a success within RerunWindow
 //	pause, cut, lost,         from its begin until Lease after its end: overlaps with and reruns of calls that touch it,
 //	broker_down (of everybody) of a success until RerunWindow after that; and a fence that is behind
+//	forget                    reruns of its job
 //	rewind                    the order of first starts in its partition; reruns of at_least_once
 //	any                       doubled copies and letters (anywhere in the run), reruns of at_least_once
 type faults struct {

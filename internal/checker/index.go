@@ -16,6 +16,7 @@ func (c *check) readTopics() {
 	}
 	c.byPos = make(map[ledger.Pos]*record, total)
 	c.byID = make(map[identity]*job, total)
+	c.names = make(map[identity][]*job)
 	for i, jt := range c.in.Jobs {
 		for _, r := range sorted(c.in.Topics[jt.Topic]) {
 			rec := c.newRecord(r, place{i, r.Partition}, -1)
@@ -82,7 +83,11 @@ func (c *check) identify(rec *record) {
 	if id == "" || rec.bad != "" {
 		id = given + rec.pos.String()
 	}
-	rec.job = c.jobOf(identity{rec.place, c.firstName(kind), string(rec.key), id, rec.key == nil})
+	i := identity{place: rec.place, kind: c.firstName(kind), key: string(rec.key), id: id, null: rec.key == nil}
+	if c.repeatable(kind) && !rec.given {
+		i.enqueue = rec.pos.Offset + 1
+	}
+	rec.job = c.jobOf(i)
 }
 
 func (c *check) jobOf(i identity) *job {
@@ -91,13 +96,17 @@ func (c *check) jobOf(i identity) *job {
 		j = &job{identity: i}
 		c.byID[i] = j
 		c.jobs = append(c.jobs, j)
+		if i.enqueue > 0 {
+			i.enqueue = 0
+			c.names[i] = append(c.names[i], j)
+		}
 	}
 	return j
 }
 
 // find is the job named by an event, which cannot tell a null key from an empty one.
 func (c *check) find(p place, kind, key, id string) *job {
-	i := identity{p, c.firstName(kind), key, id, key == ""}
+	i := identity{place: p, kind: c.firstName(kind), key: key, id: id, null: key == ""}
 	if j := c.byID[i]; j != nil || !i.null {
 		return j
 	}
@@ -107,9 +116,10 @@ func (c *check) find(p place, kind, key, id string) *job {
 
 // adopt finds the job of a copy: its origin's where that is in the topic, else by its own headers.
 func (c *check) adopt(rec *record) {
-	own := identity{rec.place, c.firstName(rec.kind), string(rec.key), rec.id, rec.key == nil}
+	own := identity{place: rec.place, kind: c.firstName(rec.kind), key: string(rec.key), id: rec.id, null: rec.key == nil}
 	if origin := c.byPos[rec.origin]; rec.has("origin") && origin != nil && origin.tier < 0 {
 		rec.job = origin.job
+		own.enqueue = rec.job.enqueue
 		if !origin.given && own != origin.job.identity {
 			c.broken(RuleCopy, rec.job, "a copy names another job than its origin: "+strconv.Quote(rec.kind+" "+rec.id), rec, origin)
 		}
@@ -172,6 +182,12 @@ func (c *check) conflicts(l *letter, origin *record) bool {
 		return false
 	}
 	accepted := origin.job.records[0]
+	if l.code == code && origin.job.enqueue > 0 {
+		if !slices.ContainsFunc(c.others(origin.job), func(o *job) bool { return o.records[0].digest != origin.digest }) {
+			c.broken(RuleLetter, origin.job, "filed as a conflict, and no other enqueue of it has another payload", l, origin)
+		}
+		return true
+	}
 	if l.code == code {
 		if !slices.ContainsFunc(origin.job.records, func(r *record) bool { return r.digest != origin.digest }) {
 			c.broken(RuleLetter, origin.job, "filed as a conflict, and no record of it has another payload", l, origin)

@@ -72,6 +72,12 @@ type Kind struct {
 	Guarantee   Guarantee
 	MaxAttempts int    // 0: not checked
 	FirstName   string // for a renamed kind: the name its identities are taken over; empty: its own
+	// Window is how long after its end a job may not be enqueued again; 0 for as long as anything is remembered. UntilDone: it
+	// may be as soon as it has ended. Each enqueue is a job of its own here, and a further one may be a duplicate of another.
+	Window    time.Duration
+	UntilDone bool
+	Strict    bool // ordered by key through retries
+	Holds     bool // of a strict kind: a dead job holds its key until a redrive ends otherwise, or it is forgotten
 }
 
 // Timing is how long things may take before they count as wrong. Zero values are the strictest.

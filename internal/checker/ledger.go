@@ -44,6 +44,10 @@ func (c *check) readLedger() {
 			c.readFiled(e)
 		case ledger.Redriven:
 			c.readRedriven(e)
+		case ledger.Faulted:
+			if rec := c.byPos[e.Record]; rec != nil && e.Fault == ledger.Forget {
+				rec.job.forgotten = append(rec.job.forgotten, e)
+			}
 		}
 	}
 	for pos, rec := range c.byPos {
@@ -132,7 +136,9 @@ func (c *check) hang(x *call) (why string) {
 		c.told(x)
 		return ""
 	}
-	x.job = c.find(x.place, e.Kind, e.Key, e.ID)
+	if x.job = c.find(x.place, e.Kind, e.Key, e.ID); x.job == nil {
+		x.job = c.likely(x)
+	}
 	if x.job == nil || e.Record.Offset >= c.in.From.At(e.Record.Topic, e.Record.Partition, 0) {
 		return "a handler was given a record that is not in its topic: "
 	}
@@ -216,6 +222,10 @@ func (c *check) readFiled(e *ledger.Event) {
 
 func (c *check) readRedriven(e *ledger.Event) {
 	c.res.Stats.Redrives++
+	if rec := c.byPos[e.Origin]; rec != nil && rec.job.enqueue > 0 {
+		rec.job.redrives = append(rec.job.redrives, e)
+		return
+	}
 	at := e.Record // of the copy
 	if at.Topic == "" {
 		at = e.Origin

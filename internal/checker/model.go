@@ -19,7 +19,8 @@ type place struct {
 type identity struct {
 	place
 	kind, key, id string
-	null          bool // a null key, which is another key than an empty one
+	null          bool  // a null key, which is another key than an empty one
+	enqueue       int64 // of a kind whose jobs may be enqueued again: its offset in the job topic and one; else 0
 }
 
 // job is one identity with everything known of it.
@@ -32,6 +33,8 @@ type job struct {
 	effects  []*ledger.Event
 	redrives []*ledger.Event
 	outcomes []*ledger.Event
+
+	forgotten []*ledger.Event // orders to forget it
 
 	// set by settle
 	final  Class

@@ -3,7 +3,6 @@ package checker
 import (
 	"fmt"
 	"slices"
-	"sort"
 
 	"github.com/waybill-dev/waybill/internal/ledger"
 )
@@ -37,7 +36,7 @@ func (l *lane) String() string {
 // order is I5. Kinds are compared only with kinds of the same order; records of one identity never run at once, whatever
 // the order.
 func (c *check) order() {
-	lanes := make(map[lane][]*call)
+	lanes, line := make(map[lane][]*call), c.lines()
 	var inTurn []lane // of first appearance: results are the same each time
 	for _, x := range c.calls {
 		l := lane{place: x.place}
@@ -60,7 +59,7 @@ func (c *check) order() {
 			c.starts(&l, lanes[l])
 		}
 		if l.kind == byKey {
-			c.strict(&l, lanes[l])
+			c.strict(&l, lanes[l], line[l])
 		}
 	}
 }
@@ -102,51 +101,5 @@ func (c *check) starts(l *lane, calls []*call) {
 func (c *check) hadLeft(x, last *call) bool {
 	return !c.faultless(x.start) && slices.ContainsFunc(x.job.copies, func(r *record) bool {
 		return r.gen == 0 && r.time <= last.startT+int64(c.in.Timing.Clock)
-	})
-}
-
-// strict: with ByKeyStrict no job starts before every earlier one of its key that was ever called is final. Redriven jobs
-// have no place in the order. A rerun of what was already called at that hop is judged by I6, not here.
-func (c *check) strict(l *lane, calls []*call) {
-	var highs []*call // first starts of ever higher origins
-	for _, x := range calls {
-		first := x.job.first()
-		if x.Order != ledger.ByKeyStrict || x.Generation > 0 || first == nil {
-			continue
-		}
-		// the first job behind this one that started before it
-		i := sort.Search(len(highs), func(i int) bool { return highs[i].job.first().pos.Offset > first.pos.Offset })
-		if i < len(highs) && !repeats(x) && !c.finalBefore(x.job, highs[i]) {
-			c.broken(RuleI5, x.job, fmt.Sprintf("not final when %s started, which stands behind it (%s, strict)", highs[i].job.id, l), highs[i], x)
-		}
-		if i == len(highs) && (i == 0 || highs[i-1].job != x.job) {
-			highs = append(highs, x)
-		}
-	}
-}
-
-// repeats reports whether an earlier call of the job was at the same hop or a later one.
-func repeats(x *call) bool {
-	for _, o := range x.job.calls {
-		if o == x {
-			return false
-		}
-		if o.Generation == x.Generation && o.Hop >= x.Hop {
-			return true
-		}
-	}
-	return false
-}
-
-// finalBefore reports whether the job had ended in generation 0 when a call started: by a call's result, or by a letter. A
-// fault may undo either, and then the job runs again behind its successor.
-func (c *check) finalBefore(j *job, start *call) bool {
-	for _, x := range j.calls {
-		if r := x.result(); x.end < start.start && (r == ledger.Done || r == ledger.Dead || r == ledger.Discard) {
-			return true
-		}
-	}
-	return slices.ContainsFunc(j.letters, func(l *letter) bool {
-		return l.gen == 0 && !l.conflict && l.time <= start.startT+int64(c.in.Timing.Clock)
 	})
 }

@@ -173,6 +173,9 @@ func (c *check) ordered(topic string, partition int32, by int64) bool {
 // the log's name is not known here.
 func (f *fold) settled(rec *record) bool {
 	j := rec.job
+	if j.enqueue > 0 && rec.tier < 0 && j.final == Duplicate {
+		return true // the log tells of the other enqueue
+	}
 	if rec.given || len(j.records) > 0 && j.records[0].given || f.said[f.names[j]].stale(enqueuedAt(rec), uint64(rec.gen), uint64(rec.hop)) {
 		return true
 	}

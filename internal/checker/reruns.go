@@ -2,6 +2,7 @@ package checker
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/waybill-dev/waybill/internal/ledger"
 )
@@ -22,7 +23,7 @@ func (c *check) rerun(j *job, before []*call, again *call) {
 	var guilty *call // the last that settled it, and of which the owner must have known
 	for _, x := range before {
 		c.once(j, x, again)
-		if x.ret == nil || x.end > again.start || !c.settles(x, again) {
+		if x.ret == nil || x.end > again.start || !c.settles(x, again) || j.forgottenBetween(x.startT, again.startT) {
 			continue
 		}
 		s := c.excusesRerun(x, again)
@@ -45,6 +46,11 @@ func (c *check) rerun(j *job, before []*call, again *call) {
 		c.res.Stats.Reruns++
 		c.res.Stats.Faults[stat].Reruns++
 	}
+}
+
+// forgottenBetween reports whether an operator had the job forgotten in that time: what was settled before counts no more.
+func (j *job) forgottenBetween(from, to int64) bool {
+	return slices.ContainsFunc(j.forgotten, func(e *ledger.Event) bool { at := e.Time.UnixNano(); return from <= at && at <= to })
 }
 
 // settles reports whether the end of x makes the record of again stale.

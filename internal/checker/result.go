@@ -28,6 +28,7 @@ const (
 	RuleI14        Rule = "I14"          // a job in retry is not final and has no record left that would be read
 	RuleLost       Rule = "lost"         // a record that was acked to a producer is not in the topic
 	RuleQuiesced   Rule = "quiesced"     // a record was not consumed although the run ended idle
+	RuleAgain      Rule = "again"        // a job ran beside another enqueue of its name, or within the window of one
 	RuleIntent     Rule = "intent"       // a job ended otherwise than its producer said it would
 	RuleCopy       Rule = "copy"         // a tier holds a copy that is malformed, altered, doubled or out of nowhere
 	RuleLetter     Rule = "letter"       // the same of dead letters

@@ -79,6 +79,9 @@ func (c *check) final(j *job) Class {
 			return Dead
 		}
 	}
+	if class := c.byAnother(j); class != "" {
+		return class
+	}
 	switch {
 	case discarded || j.ended(ledger.OutcomeDiscarded):
 		return Discarded
@@ -97,14 +100,7 @@ func (j *job) ended(o ledger.Outcome) bool {
 	return slices.ContainsFunc(j.outcomes, func(e *ledger.Event) bool { return e.Outcome == o })
 }
 
-func (c *check) expired(j *job) bool {
-	for _, rec := range slices.Concat(j.records, j.copies) {
-		if !rec.expires.IsZero() && rec.expires.UnixNano() <= c.now {
-			return true
-		}
-	}
-	return false
-}
+func (c *check) expired(j *job) bool { return c.expiry(j) <= c.now }
 
 // live is an unconsumed record that continues the job: none of its records is further on.
 func (c *check) live(j *job) *record {
@@ -275,13 +271,18 @@ func (c *check) intents() {
 			want = Dead
 		}
 		if rec.class != want && !c.suspected(rec.job) {
-			c.broken(RuleIntent, rec.job, fmt.Sprintf("meant to end %s, ended %s", want, rec.class), rec)
+			text := fmt.Sprintf("meant to end %s, ended %s", want, rec.class)
+			for _, l := range rec.job.letters {
+				text += fmt.Sprintf(", filed in generation %d as %s", l.gen, l.code)
+			}
+			c.broken(RuleIntent, rec.job, text, rec)
 		}
 	}
 }
 
 // suspected reports whether a job was taken for what killed its processes, and filed as poison: three of them that are killed
 // or lose their task while the same job runs prove it guilty as far as an engine can know. Without a fault there is no excuse.
+// Where nobody could ask whether its effect had happened, the letter says that instead.
 func (c *check) suspected(j *job) bool {
-	return !c.faultless(len(c.events)) && slices.ContainsFunc(j.letters, func(l *letter) bool { return l.code == "poison" })
+	return !c.faultless(len(c.events)) && slices.ContainsFunc(j.letters, func(l *letter) bool { return l.code == "poison" || l.code == "unreconciled" })
 }

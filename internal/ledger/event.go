@@ -66,7 +66,7 @@ const (
 type Fault string
 
 // The faults. Those of the first block need a Target, the Process name they befell; names are not reused after Kill and
-// Exit. Rewind carries its Record: topic, partition and the offset set.
+// Exit. Rewind carries its Record: topic, partition and the offset set; Forget the first Record of the job.
 const (
 	Kill   Fault = "kill"   // ended without warning
 	Stop   Fault = "stop"   // told to shut down; it drains
@@ -84,6 +84,7 @@ const (
 	Rewind      Fault = "rewind"       // an operator set committed offsets
 	OffsetsLost Fault = "offsets_lost" // the group's offsets were deleted
 	Duplicate   Fault = "duplicate"    // a produce was made to land twice
+	Forget      Fault = "forget"       // an operator withdrew what the receipt log says of a job
 	Other       Fault = "other"        // excuses nothing; see Text
 )
 

@@ -76,7 +76,7 @@ func (e *Event) needTarget() error {
 	if slices.Contains(targeted, e.Fault) {
 		return need("target", e.Target)
 	}
-	if e.Fault == Rewind {
+	if e.Fault == Rewind || e.Fault == Forget {
 		return e.needRecord()
 	}
 	return oneOf("fault", e.Fault, general)
