@@ -18,6 +18,11 @@ type welcome struct{}
 
 func (welcome) Kind() string { return "email.welcome" }
 
+// invoice jobs keep their order through retries, and a dead one holds its key.
+type invoice struct{}
+
+func (invoice) Kind() string { return "invoice.send" }
+
 // handler is the worker of a test: each call says which job it is, then waits to be told how it ends.
 type handler struct {
 	t     *testing.T
@@ -25,25 +30,18 @@ type handler struct {
 	end   chan error
 }
 
-// work starts a worker of a group on one job topic; it is ended with the test.
-func work(t *testing.T, brokers, group, topic string) *handler {
+// work starts a worker of a group on one job topic; it is ended with the test. Its tiers are 1s and 1h where none are given.
+func work(t *testing.T, brokers, group, topic string, tiers ...time.Duration) *handler {
 	t.Helper()
 	h := &handler{t: t, began: make(chan string), end: make(chan error)}
 	mux := processor.NewMux()
-	processor.Handle(mux, func(ctx context.Context, j *job.Job[welcome]) error {
-		select {
-		case h.began <- j.ID:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		select {
-		case err := <-h.end:
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}, job.Policy{Timeout: patience})
-	c, err := consumer.New(consumer.Config{Brokers: strings.Split(brokers, ","), Group: group, Topics: []string{topic}, Tiers: []time.Duration{time.Second, time.Hour}, Mux: mux,
+	processor.Handle(mux, func(ctx context.Context, j *job.Job[welcome]) error { return h.play(ctx, j.ID) }, job.Policy{Timeout: patience})
+	processor.Handle(mux, func(ctx context.Context, j *job.Job[invoice]) error { return h.play(ctx, j.ID) },
+		job.Policy{Timeout: patience, Order: job.ByKeyStrict, OnDead: job.Block})
+	if tiers == nil {
+		tiers = []time.Duration{time.Second, time.Hour}
+	}
+	c, err := consumer.New(consumer.Config{Brokers: strings.Split(brokers, ","), Group: group, Topics: []string{topic}, Tiers: tiers, Mux: mux,
 		Instance: "worker-1", ClientID: "worker-1", DrainTimeout: time.Second, SessionTimeout: 10 * time.Second, Heartbeat: time.Second})
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +56,20 @@ func work(t *testing.T, brokers, group, topic string) *handler {
 		}
 	})
 	return h
+}
+
+func (h *handler) play(ctx context.Context, id string) error {
+	select {
+	case h.began <- id:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-h.end:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // runs waits for a call of the job.

@@ -19,14 +19,15 @@ type Why struct {
 	Kind   string    `json:"kind"`
 	ID     string    `json:"id"`
 	Task   string    `json:"task"`   // topic/partition
-	Reason string    `json:"reason"` // done, dead, discarded, expired, not_found, nothing_waits, no_owner, unknown_kind, not_due, behind_key, running_or_held
+	Reason string    `json:"reason"` // done, dead, discarded, expired, not_found, nothing_waits, no_owner, unknown_kind, not_due, behind_key, follows, running_or_held
 	Text   string    `json:"text"`   // one sentence
 	Since  time.Time `json:"since,omitzero"`
 	Due    time.Time `json:"due,omitzero"`
 	Record string    `json:"record,omitempty"` // the one that is to be worked on: topic/partition/offset
 	Owner  string    `json:"owner,omitempty"`  // client id of the member that has the task
 	Behind int       `json:"behind,omitempty"` // unsettled jobs of its key before it in the job topic
-	First  string    `json:"first,omitempty"`  // KIND/ID of the first of those
+	First  string    `json:"first,omitempty"`  // KIND/ID of the first of those, or of the job that it follows
+	Head   *Why      `json:"head,omitempty"`   // what the job that it follows waits for
 	Copies *Copies   `json:"copies,omitempty"` // what else of its key waits in the tiers, where a key was asked about
 }
 
@@ -46,6 +47,11 @@ func (r *Reader) Why(ctx context.Context, j Job, now time.Time) (*Why, error) {
 	w.Record, w.Since = live.Where, live.Time
 	if w.Owner, err = r.Owned(ctx, j.Topic, j.Partition); err != nil {
 		return nil, err
+	}
+	if t.folded.Code == job.CodeFollows && !t.folded.State.Final() && w.Owner != "" {
+		if err := r.follows(ctx, w, j, &t.folded, now); err != nil || w.Reason != "" {
+			return w, err
+		}
 	}
 	switch {
 	case w.Owner == "":
@@ -105,6 +111,9 @@ func (w *Why) ended(t *Timeline) {
 				text += fmt.Sprintf(" (%s, %s: %s)", e.Where, e.Code, e.Text)
 				break
 			}
+		}
+		if t.folded.Code == job.CodeHolding {
+			text += "; later jobs of its key wait for it (Policy.OnDead): redrive the letter (waybill dlq redrive), or let them pass without it (waybill receipt forget)"
 		}
 		w.say("dead", "%s", text)
 	case dedupe.Discarded, dedupe.Expired:
