@@ -28,12 +28,14 @@ type (
 	parted  struct{ script }
 	free    struct{ script }
 	batched struct{ script }
+	ordered struct{ script } // through retries; a dead one holds its key
 )
 
 func (keyed) Kind() string   { return "e2e.keyed" }
 func (parted) Kind() string  { return "e2e.parted" }
 func (free) Kind() string    { return "e2e.free" }
 func (batched) Kind() string { return "e2e.batched" }
+func (ordered) Kind() string { return "e2e.ordered" }
 
 const (
 	maxAttempts = 4
@@ -41,11 +43,12 @@ const (
 	drain       = 4 * time.Second
 )
 
-var orders = witness.Orders{"e2e.parted": job.ByPartition, "e2e.free": job.Unordered}
+var orders = witness.Orders{"e2e.parted": job.ByPartition, "e2e.free": job.Unordered, "e2e.ordered": job.ByKeyStrict}
 
 // known is what the checker must know of the kinds.
 var known = map[string]checker.Kind{"e2e.keyed": {MaxAttempts: maxAttempts}, "e2e.parted": {MaxAttempts: maxAttempts},
-	"e2e.free": {MaxAttempts: maxAttempts}, "e2e.batched": {MaxAttempts: maxAttempts}}
+	"e2e.free": {MaxAttempts: maxAttempts}, "e2e.batched": {MaxAttempts: maxAttempts},
+	"e2e.ordered": {MaxAttempts: maxAttempts, Strict: true, Holds: true}}
 
 // mux is the handlers of one process, each attempt noted in its ledger.
 func mux(sink ledger.Sink) *processor.Mux {
@@ -58,6 +61,12 @@ func mux(sink ledger.Sink) *processor.Mux {
 	processor.Handle(m, func(ctx context.Context, j *job.Job[keyed]) error { return play(ctx, sink, j.Message, &j.Args.script) }, policy)
 	processor.Handle(m, func(ctx context.Context, j *job.Job[parted]) error { return play(ctx, sink, j.Message, &j.Args.script) }, parts)
 	processor.Handle(m, func(ctx context.Context, j *job.Job[free]) error { return play(ctx, sink, j.Message, &j.Args.script) }, loose)
+	strict := policy
+	strict.Order, strict.OnDead = job.ByKeyStrict, job.Block
+	strict.Backoff = job.Backoff{Initial: tiers[0], Max: tiers[1], Factor: 3, Jitter: job.NoJitter}
+	processor.Handle(m, func(ctx context.Context, j *job.Job[ordered]) error {
+		return play(ctx, sink, j.Message, &j.Args.script)
+	}, strict)
 	processor.Register(m, processor.Kind[batched]{Policy: policy, BatchSize: 16, Batch: func(ctx context.Context, js []*job.Job[batched]) []error {
 		errs := make([]error, len(js))
 		for i, j := range js {

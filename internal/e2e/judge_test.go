@@ -21,11 +21,7 @@ func (s *story) judge(jobs int) {
 	s.finish(s.reader.Read(ctx))
 	committed, err := s.reader.Committed(ctx, s.group)
 	s.finish(err)
-	jt := checker.JobTopic{Topic: s.topic, DeadLetters: retrytopics.DeadLetterTopic(s.topic, s.group), Receipts: retrytopics.ReceiptTopic(s.topic, s.group)}
-	for _, d := range tiers {
-		jt.Tiers = append(jt.Tiers, checker.Tier{Topic: retrytopics.TierTopic(s.topic, s.group, d), Delay: d})
-	}
-	in := checker.Input{Committed: committed, Jobs: []checker.JobTopic{jt}, Kinds: known, Quiesced: true,
+	in := checker.Input{Committed: committed, Jobs: []checker.JobTopic{roles(s.topic, s.group)}, Kinds: known, Quiesced: true,
 		Timing: checker.Timing{RerunWindow: 3 * time.Second, Lease: session + rebalance, Drain: drain, Session: session}}
 	s.reader.Fill(&in)
 	for _, path := range s.books {
@@ -42,6 +38,15 @@ func (s *story) judge(jobs int) {
 	}
 	s.t.Logf("the checker:\n%v", res)
 	s.reached(res, jobs)
+}
+
+// roles are the topics of a job topic and its group.
+func roles(topic, group string) checker.JobTopic {
+	jt := checker.JobTopic{Topic: topic, DeadLetters: retrytopics.DeadLetterTopic(topic, group), Receipts: retrytopics.ReceiptTopic(topic, group)}
+	for _, d := range tiers {
+		jt.Tiers = append(jt.Tiers, checker.Tier{Topic: retrytopics.TierTopic(topic, group, d), Delay: d})
+	}
+	return jt
 }
 
 // reached sees that the story was one: whatever it is to show happened at least once.

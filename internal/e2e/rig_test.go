@@ -20,7 +20,7 @@ import (
 	"github.com/waybill-dev/waybill/retrytopics"
 )
 
-// rig is a group of instances in this process, over a real Kafka, with one ledger.
+// rig is a group of instances in this process, with one ledger; mostly over a real Kafka.
 type rig struct {
 	t      *testing.T
 	at     connect.Settings
@@ -42,10 +42,16 @@ func newRig(t *testing.T, c *realkafka.Cluster) *rig {
 // rigAs is newRig with what instances and producer need to get in.
 func rigAs(t *testing.T, c *realkafka.Cluster, at connect.Settings) *rig {
 	t.Helper()
-	r := &rig{t: t, at: at, opts: c.ClientOpts(), topic: fmt.Sprintf("rig-%d", time.Now().UnixNano()), rec: ledger.NewRecorder()}
+	return rigOn(t, c.ClientOpts(), at)
+}
+
+// rigOn is newRig on any cluster that these options reach as an administrator.
+func rigOn(t *testing.T, opts []kgo.Opt, at connect.Settings) *rig {
+	t.Helper()
+	r := &rig{t: t, at: at, opts: opts, topic: fmt.Sprintf("rig-%d", time.Now().UnixNano()), rec: ledger.NewRecorder()}
 	r.group = r.topic + "-group"
 	var err error
-	if r.client, err = kgo.NewClient(append(c.ClientOpts(), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
+	if r.client, err = kgo.NewClient(append(slices.Clone(opts), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
 		kgo.MetadataMinAge(100*time.Millisecond), kgo.UnknownTopicRetries(-1))...); err != nil {
 		t.Fatal(err)
 	}
@@ -140,9 +146,15 @@ func (r *rig) settled(is ...*instance) {
 func (r *rig) enqueue(id string, s script, opts job.Options) producer.Enqueued {
 	r.t.Helper()
 	opts.ID = id
+	return r.put(keyed{s}, opts)
+}
+
+// put enqueues any job.
+func (r *rig) put(args job.Args, opts job.Options) producer.Enqueued {
+	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
 	defer cancel()
-	e, err := r.prod.Enqueue(ctx, keyed{s}, &opts)
+	e, err := r.prod.Enqueue(ctx, args, &opts)
 	if err != nil {
 		r.t.Fatal(err)
 	}
