@@ -3,6 +3,7 @@ package dedupe
 import (
 	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/waybill-dev/waybill/job"
@@ -57,7 +58,7 @@ func (m *memory) Unfinished(f func(Receipt)) {
 		if b == nil {
 			continue
 		}
-		for at := range b.unfinished {
+		for _, at := range slices.Sorted(maps.Keys(b.unfinished)) { // what is written of them follows from what was read alone
 			f(b.receipt(at))
 		}
 	}

@@ -1,6 +1,7 @@
 package dedupe
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -87,7 +88,7 @@ func (t *Table) Unfinished(f func(r Receipt, bucket int64)) {
 		if b == nil {
 			continue
 		}
-		for at := range b.unfinished {
+		for _, at := range slices.Sorted(maps.Keys(b.unfinished)) {
 			f(b.receipt(at), b.number)
 		}
 	}

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/waybill-dev/waybill/dedupe"
@@ -146,10 +147,12 @@ func (x *spans) view(id *job.Identity, r dedupe.Receipt) dedupe.Receipt {
 
 // send hands out what the next segment says.
 func (x *spans) send(marks []dedupe.Receipt) []dedupe.Receipt {
+	first := len(marks)
 	for _, s := range x.reach {
 		s.sent = true
 		marks = append(marks, s.receipt)
 	}
+	slices.SortFunc(marks[first:], func(a, b dedupe.Receipt) int { return bytes.Compare(a.Identity[:], b.Identity[:]) })
 	return marks
 }
 

@@ -12,6 +12,7 @@ import (
 // checkRun is asked for each job that is offered: I5, I6, I7, I12.
 func (p *proc) checkRun(e *Entry) {
 	w, env := p.w, &e.env
+	p.hear()
 	if p.m.phase != running {
 		w.fail("%s offers %s while %s", p.name, p.title(e), phaseText[p.m.phase])
 	}
@@ -27,7 +28,7 @@ func (p *proc) checkRun(e *Entry) {
 		(!f.repeats || f.origin == env.Origin.Offset) {
 		w.fail("I6: %s runs a copy of %s, which has another payload", p.name, p.title(e))
 	}
-	if n := progressOf(e); w.member == p && n < w.kept[enqueueOf(env)] {
+	if n := progressOf(e); w.member == p && n < w.kept[enqueueOf(env)] && !w.forgot[env.Identity] {
 		w.fail("KEPT: %s runs %s with progress %d, %d was durable", p.name, p.title(e), n, w.kept[enqueueOf(env)])
 	}
 	p.checkEnqueue(e)
@@ -155,6 +156,9 @@ func (w *world) checkSettled(f *fold, offset func(*partition) (int64, bool), how
 		}
 		for _, g := range t.ghost[t.start:max(to, t.start)] {
 			known := f.facts[g.Identity]
+			if w.forgot[g.Identity] { // it was settled by what counts no more
+				continue
+			}
 			other := !t.tier && known.digest != g.Digest && w.redriven[g.Identity] == 0 // another payload under a used identity
 			if known.staleAt(g.Origin.Offset, g.Generation, g.Hop) && (!other || known.repeats && known.origin > g.Offset) || w.skipped(g, known) && !other || !t.tier && w.done[g.Offset] {
 				continue
@@ -195,7 +199,7 @@ func (w *world) checkAlive(f *fold) {
 		e := f.facts[id]
 		gen := w.redriven[id]
 		alive, again := w.ended(id, f), gen == 0 || e.state == dedupe.Done || e.state != 0 && e.gen >= gen || e.repeats && e.origin > w.redrivenAt[id]
-		if alive && again {
+		if alive && again || w.forgot[id] {
 			continue
 		}
 		for _, t := range w.topics {
@@ -218,7 +222,7 @@ func (w *world) checkAlive(f *fold) {
 // ended reports whether a job needs nothing more: its receipt says so, or there is none since its success leaves none.
 func (w *world) ended(id job.Identity, f *fold) bool {
 	e := f.facts[id]
-	return e.final() || (e.state == 0 || e.state == dedupe.Step || e.state == dedupe.Started) && slices.ContainsFunc(w.main().ghost, func(g *job.Envelope) bool { return g.Identity == id && w.done[g.Offset] })
+	return e.final() || w.forgot[id] || (e.state == 0 || e.state == dedupe.Step || e.state == dedupe.Started) && slices.ContainsFunc(w.main().ghost, func(g *job.Envelope) bool { return g.Identity == id && w.done[g.Offset] })
 }
 
 // checkProc is I8 and I13.

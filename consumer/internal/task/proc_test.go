@@ -41,13 +41,15 @@ type proc struct {
 	emits     map[job.Identity]bool // succeeded, what they emitted is not acked
 	last      map[string]int64      // offset of the last start of a key
 	lease     bool
-	obeyed    bool // an operator's order on the job topic
-	lazy      bool // effects wait: the shard applies several inputs before it carries them out
+	obeyed    bool  // an operator's order on the job topic
+	heard     int64 // orders to forget below that place of the log are known
+	lazy      bool  // effects wait: the shard applies several inputs before it carries them out
 }
 
 type answer struct {
 	member bool
 	starts []Start
+	epoch  int64 // the newest of the process when the cluster was asked
 }
 
 // assign makes a new process the member of the group and owner of the task.
@@ -200,7 +202,7 @@ func (p *proc) readAgain(n int) {
 // heartbeat asks the cluster; its answer reaches the machine later.
 func (p *proc) heartbeat() {
 	p.asks--
-	p.answers = append(p.answers, answer{p.w.member == p, p.w.starts(p.w.topicNames())})
+	p.answers = append(p.answers, answer{p.w.member == p, p.w.starts(p.w.topicNames()), p.m.epoch})
 }
 
 func (p *proc) prove() {
@@ -209,7 +211,11 @@ func (p *proc) prove() {
 	if p.w.rewound && a.member && a.starts[0].Committed >= 0 && !a.starts[0].Ours && p.m.phase == proving {
 		p.w.rewound = false
 	}
+	was := p.m.phase
 	p.m.Proved(a.member, a.starts, p.w.now)
+	if was == proving && p.m.phase == running && a.epoch != p.m.epoch {
+		p.w.fail("I9: %s runs under epoch %d by a proof that was given before it", p.name, p.m.epoch)
+	}
 	p.carry()
 }
 

@@ -1,6 +1,9 @@
 package task
 
 import (
+	"bytes"
+	"slices"
+
 	"github.com/waybill-dev/waybill/dedupe"
 )
 
@@ -61,9 +64,11 @@ func (m *Machine) flush() {
 	if !moved && len(m.pending.list)+len(m.keeps) == 0 && seg.Release == dedupe.Held {
 		return
 	}
+	own := len(seg.Frontiers)
 	for id, at := range m.claimable() { // a newer epoch's frontiers replace an older's: none may be left out
 		seg.Frontiers = append(seg.Frontiers, dedupe.Frontier{Topic: id, Offset: at})
 	}
+	slices.SortFunc(seg.Frontiers[own:], func(a, b dedupe.Frontier) int { return bytes.Compare(a.Topic[:], b.Topic[:]) })
 	seg.Bare = !moved && len(m.pending.list)+len(m.keeps) == 0
 	m.dirty = false
 	seg.Receipts, m.usual = m.pending.list, len(m.pending.list)

@@ -44,6 +44,9 @@ func (s *sim) clusterSteps(add func(int, string, func())) {
 			s.redrive(l, payload)
 		})
 	}
+	if ids := s.forgettable(); len(ids) > 0 && s.fault("forget") && s.calmEnough() {
+		add(4, "forget", func() { s.left["forget"]--; s.forgetOne(ids[s.pick(len(ids))]) })
+	}
 	if n := len(s.orphans); n > 0 {
 		add(10, "orphan lands", func() { s.orphan(s.pick(n)) })
 	}
@@ -136,6 +139,9 @@ func (s *sim) procSteps(p *proc, add func(int, string, func())) {
 	if len(p.pool) > 0 {
 		add(50, "input outcomes", func() { s.endSome(p) })
 		add(8, "input progress", func() { s.keepSome(p) })
+	}
+	if p.m.cfg.Store.Position().Next < int64(len(s.log)) {
+		add(2, "input log end", func() { p.m.LogEnd(int64(len(s.log)), s.now); p.carry() })
 	}
 	add(6, "input tick", func() { p.tick(false) })
 	add(6, "tick", func() { p.tick(true) })

@@ -23,7 +23,13 @@ func (p *proc) checkStrict(e *Entry) {
 		if k == nil || g.Fault != "" || string(g.Key) != string(env.Key) || g.Key == nil || g.Identity == env.Identity {
 			continue
 		}
+		if p.swallowed[g.Offset] { // its job is done and reaches that far, whatever others write of this record
+			continue
+		}
 		f := known(g.Identity)
+		if w.forgot[g.Identity] { // what is known of it may be of before the order, or be forgotten though it is not yet in the log
+			continue
+		}
 		waits := false
 		switch k.Policy.Order {
 		case job.ByKeyStrict:

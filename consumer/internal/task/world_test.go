@@ -43,6 +43,7 @@ type world struct {
 	orphans    []*flight // of processes that are gone: they land late or never
 	names      map[job.Identity]string
 	redriven   map[job.Identity]uint32
+	forgot     map[job.Identity]bool  // by order of an operator, at any time
 	owed       map[int64]bool         // records of the job topic that are certainly jobs of their own
 	redrivenAt map[job.Identity]int64 // origin of the last redrive
 	done       map[int64]bool         // records of the job topic whose success leaves no receipt, and that succeeded
@@ -90,7 +91,7 @@ var day0 = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func newWorld() *world {
 	w := &world{now: day0.UnixNano() + 345_678, committed: map[string]place{}, audits: map[job.Identity]string{}, kept: map[enqueued]int{}, owed: map[int64]bool{}, redrivenAt: map[job.Identity]int64{}, names: map[job.Identity]string{},
-		redriven: map[job.Identity]uint32{}, done: map[int64]bool{}, part: 1000, keep: 10 * time.Minute, trace: func(string, ...any) {}}
+		redriven: map[job.Identity]uint32{}, forgot: map[job.Identity]bool{}, done: map[int64]bool{}, part: 1000, keep: 10 * time.Minute, trace: func(string, ...any) {}}
 	delays := []time.Duration{10 * time.Second, 2 * time.Minute}
 	plan, err := retrytopics.NewPlan(delays)
 	if err != nil {
@@ -222,6 +223,12 @@ func (f fold) apply(e *dedupe.Entry, by *proc) fold {
 	if e.Owner != nil {
 		f.epoch, f.owner = e.Offset, by
 		return f
+	}
+	if len(e.Segment.Forget) > 0 {
+		f.facts = maps.Clone(f.facts)
+		for _, id := range e.Segment.Forget {
+			delete(f.facts, id)
+		}
 	}
 	receipts := e.Segment.Receipts
 	if e.Segment.Epoch == f.epoch { // marks of another are void
