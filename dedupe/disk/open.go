@@ -230,7 +230,7 @@ func (db *DB) clean(numbers []uint32) error {
 			db.inForce = no
 			continue
 		}
-		if err := db.excise(no); err != nil {
+		if err := db.excise(no, no); err != nil {
 			return err
 		}
 	}

@@ -264,18 +264,33 @@ func (db *DB) ingest(w *writer, flushed bool, gone []*segment, each func(t *task
 	db.mu.Unlock()
 	db.front.drop(segs)
 	for len(db.trash) > 0 {
-		if err := db.excise(db.trash[0]); err != nil {
+		n := db.adjoining()
+		if err := db.excise(db.trash[0], db.trash[n-1]); err != nil {
 			return err
 		}
-		db.trash = db.trash[1:]
+		db.trash = db.trash[n:]
 	}
 	return nil
 }
 
-// excise drops everything under a number. Reads under way keep what they see.
-func (db *DB) excise(no uint32) error {
+// adjoining sorts the trash and returns how much of it, from the first on, has nothing in force in between: it goes in one step, since each
+// waits for the disk.
+func (db *DB) adjoining() int {
+	slices.Sort(db.trash)
+	first, next := db.trash[0], db.inForce // the lowest number in force above first
+	for _, s := range db.segs {            // only the worker changes them
+		if s.no > first && s.no < next {
+			next = s.no
+		}
+	}
+	n, _ := slices.BinarySearch(db.trash, next)
+	return max(1, n)
+}
+
+// excise drops everything under the numbers from first to last. Reads under way keep what they see.
+func (db *DB) excise(first, last uint32) error {
 	return guard(func() error {
-		return db.peb.Excise(bg, pebble.KeyRange{Start: prefix(no, 0), End: prefix(no+1, 0)})
+		return db.peb.Excise(bg, pebble.KeyRange{Start: prefix(first, 0), End: prefix(last+1, 0)})
 	})
 }
 
