@@ -71,7 +71,8 @@ type Consumer struct {
 	releases  atomic.Int64          // on their way to the log with nothing else to say
 	refused   atomic.Pointer[error] // of outcomes that were refused while the instance ended, the last
 	owners    owners
-	restores  chan struct{}
+	restores  chan struct{} // places, see readInTurn
+	briefs    chan struct{} // the same, for what is short
 	rereads   chan struct{} // places for what is read again of job topics
 	records   int           // of the job topic that a task may hold
 
@@ -123,7 +124,7 @@ func New(cfg Config) (*Consumer, error) {
 	}
 	c := &Consumer{cfg: cfg, log: cfg.Logger, plan: plan, process: uuid.NewString(), classes: map[string]int{}, kinds: task.Catalog{},
 		topics: map[string]*topic{}, primary: map[string]string{}, ids: map[string][16]byte{}, maxBytes: map[string]int32{},
-		handles: map[taskKey]*handle{}, assigned: map[commit.Partition]string{}, restores: make(chan struct{}, 4), rereads: make(chan struct{}, rereadsAtOnce), wired: make(chan struct{})}
+		handles: map[taskKey]*handle{}, assigned: map[commit.Partition]string{}, restores: make(chan struct{}, readsAtOnce), briefs: make(chan struct{}, readsAtOnce), rereads: make(chan struct{}, rereadsAtOnce), wired: make(chan struct{})}
 	c.watch = newWatcher(c)
 	c.suspects = newSuspects(c)
 	c.emitter = &emitter{cfg: &c.cfg}

@@ -117,12 +117,22 @@ const (
 	handReceipts = 512
 )
 
+// readsAtOnce is how many logs are read at a time, and briefSpan how many offsets are few: those have as many places of their own.
+const (
+	readsAtOnce = 4
+	briefSpan   = 256
+)
+
 // readInTurn reads when one of the few places is free, and gives it back between tries: a log whose leader is away must
-// not keep the others' from being read.
+// not keep the others' from being read. Nor must one that takes a minute keep a task from its work that has little to read.
 func (c *Consumer) readInTurn(ctx context.Context, h *handle, span task.Span) error {
+	places := c.restores
+	if span.To >= 0 && span.To-span.From <= briefSpan {
+		places = c.briefs
+	}
 	select {
-	case c.restores <- struct{}{}:
-		defer func() { <-c.restores }()
+	case places <- struct{}{}:
+		defer func() { <-places }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
