@@ -22,6 +22,7 @@ type places struct {
 	topics      kadm.TopicDetails
 	committed   kadm.OffsetResponses
 	start, ends kadm.ListedOffsets
+	epochs      kadm.OffsetsForLeaderEpochs // where the logs of the epochs end that the commits name
 }
 
 // places asks for all topics at once; what is wrong with one of them is that one's affair, and no error here.
@@ -45,8 +46,25 @@ func (c *Consumer) places(ctx context.Context, hs []*handle) (at places, err err
 	if at.start, err = c.adm.ListStartOffsets(ctx, topics...); err != nil {
 		return at, err
 	}
-	at.ends, err = c.adm.ListEndOffsets(ctx, topics...)
+	if at.ends, err = c.adm.ListEndOffsets(ctx, topics...); err != nil {
+		return at, err
+	}
+	if asked := epochsOf(at.committed, topics, hs); len(asked) > 0 {
+		at.epochs, err = c.adm.OffsetForLeaderEpoch(ctx, asked)
+	}
 	return at, err
+}
+
+// epochsOf are the leader epochs that our commits name of the tasks' partitions.
+func epochsOf(committed kadm.OffsetResponses, topics []string, hs []*handle) (asked kadm.OffsetForLeaderEpochRequest) {
+	for _, t := range topics {
+		for _, h := range hs {
+			if o, ok := committed.Lookup(t, h.key.partition); ok && o.Err == nil && o.At >= 0 && o.LeaderEpoch >= 0 && o.Metadata == commit.Metadata {
+				asked.Add(t, h.key.partition, o.LeaderEpoch)
+			}
+		}
+	}
+	return asked
 }
 
 // starts is what is known of a task's partitions. What is not known for sure is left out: the machine asks again.
@@ -70,9 +88,17 @@ func (c *Consumer) starts(at *places, h *handle) (out []task.Start) {
 			c.complain("list offsets", t, cmp.Or(errors.Join(start.Err, end.Err, o.Err), errNoAnswer), zap.Int32("partition", h.key.partition))
 			continue
 		}
-		s := task.Start{Topic: t, ID: dedupe.TopicID(d.ID), Committed: -1, LeaderEpoch: -1, LogStart: start.Offset, LogEnd: end.Offset}
+		epoch, asked := at.epochs[t][h.key.partition]
+		if epoch.Err != nil { // a leader that just changed: asked again
+			c.complain("leader epoch", t, epoch.Err, zap.Int32("partition", h.key.partition))
+			continue
+		}
+		s := task.Start{Topic: t, ID: dedupe.TopicID(d.ID), Committed: -1, LeaderEpoch: -1, EpochEnd: -1, LogStart: start.Offset, LogEnd: end.Offset}
 		if ok && o.At >= 0 {
 			s.Committed, s.LeaderEpoch, s.Ours = o.At, o.LeaderEpoch, o.Metadata == commit.Metadata
+			if asked {
+				s.EpochEnd = epoch.EndOffset
+			}
 		}
 		out = append(out, s)
 	}

@@ -120,7 +120,7 @@ func (c *Consumer) complain(what, on string, err error, fields ...zap.Field) {
 }
 
 // needs are the rights without which something fails, by what failed; other failures write.
-var needs = map[string]string{fetchTrouble: "READ", "restore": "READ", commitTrouble: "READ", "trim": "DELETE", "describe": "DESCRIBE", "list offsets": "DESCRIBE",
+var needs = map[string]string{fetchTrouble: "READ", "restore": "READ", commitTrouble: "READ", "trim": "DELETE", "describe": "DESCRIBE", "list offsets": "DESCRIBE", "leader epoch": "DESCRIBE",
 	proofTrouble: "DESCRIBE"}
 
 // remedy is what ends a failure, "" when that is not known or needs nobody.

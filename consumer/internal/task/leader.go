@@ -4,8 +4,9 @@ import "fmt"
 
 // A log may lose its end: a leader dies, and one takes over that did not have all of it. What is produced then gets offsets
 // that others had, and whoever read those would pass over as many new records without a word (I16). Leader epochs tell: each
-// record bears that of the leader which took it, and a broker says where its log of an epoch ends. The client asks for that
-// whenever the leader changes, and where it is told at which epoch to begin; Diverged is what it found out.
+// record bears that of the leader which took it, and a broker says where its log of an epoch ends. For a partition that is read
+// the client asks whenever the leader changes; Diverged is what it found out. For one that begins the group's commit names the
+// epoch up to which it was read, and the answer stands in Start.
 
 // unknownEpoch stands for a leader epoch that nobody told.
 const unknownEpoch = -1
@@ -43,18 +44,22 @@ func (l *leaders) below(at int64) {
 	}
 }
 
-// mostAgain bounds how many records are fetched again to have the log's history looked at.
-const mostAgain = 10_000
+// cut is from where on the log is another than the one that was committed: it ended there, and may have grown again. -1: it is not
+// known to. Nothing can be said, and nothing be passed over, where retention has removed all of it.
+func (st *Start) cut() int64 {
+	if st.Ours && st.LeaderEpoch >= 0 && st.EpochEnd >= 0 && st.EpochEnd < st.Committed && st.LogStart < st.Committed {
+		return st.EpochEnd
+	}
+	return -1
+}
 
-// begin is where the client begins to fetch for a partition that begins at an offset. The group's own commit names the leader
-// epoch that it was read at, and the client has the broker confirm that. Where the commit is a little behind the log of
-// receipts, fetching begins there: the machine ignores what it has.
-func (s *source) begin(at int64, st *Start) Offset {
-	if !st.Ours || st.LeaderEpoch < 0 || st.Committed > at || st.Committed < st.LogStart || at-st.Committed > mostAgain {
+// startAt is where the client begins to fetch for a partition that begins at an offset.
+func (s *source) startAt(at int64, st *Start) Offset {
+	if !st.Ours || st.LeaderEpoch < 0 || st.Committed != at {
 		return Offset{s.topic, at, unknownEpoch}
 	}
-	s.leaders.see(st.Committed-1, st.LeaderEpoch)
-	return Offset{s.topic, st.Committed, st.LeaderEpoch}
+	s.leaders.see(at-1, st.LeaderEpoch)
+	return Offset{s.topic, at, st.LeaderEpoch}
 }
 
 // Diverged tells that the log of a partition is another from an offset on, below the place it was read to: it lost its end there, and may
@@ -69,8 +74,8 @@ func (m *Machine) Diverged(topic string, at, now int64) {
 	m.goneAstray(s)
 }
 
-// cutOff stops a partition whose log lost its end.
-func (m *Machine) cutOff(s *source, at int64) {
+// cutOff stops a partition whose log was read up to an offset and lost its end below it.
+func (m *Machine) cutOff(s *source, read, at int64) {
 	m.truncated(s, fmt.Sprintf("%s/%d was read up to %d, but lost its end from %d on (a leader without it took over) and went on: what stands there now is other records, and some of them were never read. The partition stays paused (truncated); stop the group and set its offset by hand, to %d for all of them: jobs that have a receipt are not run again",
-		s.topic, m.cfg.Partition, s.next, at, at))
+		s.topic, m.cfg.Partition, read, at, at))
 }

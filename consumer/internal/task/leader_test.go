@@ -25,30 +25,63 @@ func TestLeaders(t *testing.T) {
 	equal(t, "before 50", l.before(50), 7)
 }
 
-// The client has the broker confirm what the group's commit says, if it is near enough.
+// A partition begins with the leader epoch that the group's commit names, where the commit is its place, and not at all where
+// the log of that epoch ended before the commit.
 func TestBeginsWithALeaderEpoch(t *testing.T) {
+	ours := func(committed, logStart, end int64) Start {
+		return Start{Committed: committed, Ours: true, LeaderEpoch: 3, LogStart: logStart, EpochEnd: end}
+	}
 	for _, c := range []struct {
 		name  string
 		at    int64
 		start Start
-		want  Offset
+		epoch int32
+		cut   int64
 	}{
-		{"the commit is the place", 50, Start{Committed: 50, Ours: true, LeaderEpoch: 3}, Offset{"main", 50, 3}},
-		{"it is a little behind", 50, Start{Committed: 40, Ours: true, LeaderEpoch: 3, LogStart: 40}, Offset{"main", 40, 3}},
-		{"it is below the log's start", 50, Start{Committed: 40, Ours: true, LeaderEpoch: 3, LogStart: 41}, Offset{"main", 50, -1}},
-		{"it is far behind", 20_000, Start{Committed: 40, Ours: true, LeaderEpoch: 3}, Offset{"main", 20_000, -1}},
-		{"it is above", 50, Start{Committed: 60, Ours: true, LeaderEpoch: 3}, Offset{"main", 50, -1}},
-		{"an operator's order", 50, Start{Committed: 50, LeaderEpoch: 3}, Offset{"main", 50, -1}},
-		{"an older owner's, which did not say", 50, Start{Committed: 50, Ours: true, LeaderEpoch: -1}, Offset{"main", 50, -1}},
-		{"none", 50, Start{Committed: -1, LeaderEpoch: -1}, Offset{"main", 50, -1}},
+		{"the commit is the place", 50, ours(50, 0, 60), 3, -1},
+		{"and the end", 50, ours(50, 0, 50), 3, -1},
+		{"the log ended before", 50, ours(50, 0, 49), 3, 49},
+		{"and retention has taken all of it", 50, ours(50, 50, 0), 3, -1},
+		{"the broker does not know of the epoch", 50, ours(50, 0, -1), 3, -1},
+		{"the commit is behind", 50, ours(40, 0, 45), -1, -1},
+		{"behind, and the log ended before", 50, ours(40, 0, 39), -1, 39},
+		{"it is above", 50, ours(60, 0, 60), -1, -1},
+		{"an operator's order", 50, Start{Committed: 50, LeaderEpoch: 3, EpochEnd: 20}, -1, -1},
+		{"an older owner's, which did not say", 50, Start{Committed: 50, Ours: true, LeaderEpoch: -1, EpochEnd: -1}, -1, -1},
+		{"none", 50, Start{Committed: -1, LeaderEpoch: -1, EpochEnd: -1}, -1, -1},
 	} {
 		s := &source{topic: "main"}
-		equal(t, c.name, s.begin(c.at, &c.start), c.want)
-		epoch := int32(unknownEpoch)
-		if c.want.Epoch >= 0 {
-			epoch = 3
+		equal(t, c.name, s.startAt(c.at, &c.start), Offset{"main", c.at, c.epoch})
+		equal(t, c.name+": known then", s.leaders.before(c.at), c.epoch)
+		equal(t, c.name+": cut", c.start.cut(), c.cut)
+	}
+}
+
+// A log that was cut while nobody read it, and has grown past the frontier since, stops its partition when it is taken over.
+func TestLogCutWhileNobodyOwned(t *testing.T) {
+	for _, c := range []struct {
+		end    int64
+		paused string
+	}{{7, "truncated"}, {10, ""}} {
+		r := newRig(t, many(10))
+		r.unchecked = true
+		twenty(r.world)
+		r.p.crash()
+		r.p = r.assign("b")
+		for len(r.p.answers) == 0 {
+			r.p.step()
 		}
-		equal(t, c.name+": known then", s.leaders.before(c.at), epoch)
+		starts := r.p.answers[0].starts
+		starts[0].LeaderEpoch, starts[0].EpochEnd = 3, c.end
+		r.p.settleDown()
+		equal(t, "pauses", r.p.m.main.pauses.String(), c.paused)
+		equal(t, "of a tier", r.p.m.sources[1].pauses.String(), "")
+		if c.paused != "" {
+			r.said("note: main/0 was read up to 10, but lost its end from 7 on (a leader without it took over) and went on")
+			r.p.tick(true)
+			r.p.settleDown()
+			equal(t, "started", r.p.started["main"], false)
+		}
 	}
 }
 

@@ -88,6 +88,7 @@ type Start struct {
 	LogEnd    int64
 
 	LeaderEpoch int32 // of the record before Committed, as the commit says; -1: it does not
+	EpochEnd    int64 // where the log of that epoch, and those before it, ends; -1: not known
 }
 
 // Proved ends the proof of membership. Not a member: the task is let go. Else each partition without a place starts at
@@ -214,6 +215,11 @@ func (m *Machine) startAt(s *source, st *Start) {
 		m.pause(s, Restoring, false)
 		return
 	}
+	if cut := st.cut(); cut >= 0 && cut < at {
+		m.cutOff(s, st.Committed, cut)
+		m.pause(s, Restoring, false)
+		return
+	}
 	if at < st.LogStart {
 		if from := max(at, logged); from < st.LogStart { // what an operator orders again below the frontier was settled once
 			m.lose(s, from, st.LogStart)
@@ -226,7 +232,7 @@ func (m *Machine) startAt(s *source, st *Start) {
 	m.doubt(s, max(at, logged), st.LogEnd)
 	delete(m.carried, s.id)
 	s.ready, s.next, s.from, m.dirty = true, at, at, true
-	m.Out.Start = append(m.Out.Start, s.begin(at, st))
+	m.Out.Start = append(m.Out.Start, s.startAt(at, st))
 	m.pause(s, Restoring, false)
 }
 
@@ -253,7 +259,7 @@ func (m *Machine) goneAstray(s *source) {
 
 // findAgain goes on where the log now begins, counting what retention took, or stops where it ends before our place.
 func (m *Machine) findAgain(s *source, st *Start) {
-	cut := s.cut - 1
+	cut := max(s.cut-1, st.cut())
 	s.astray, s.cut = false, 0
 	epoch := s.leaders.before(s.next)
 	switch {
@@ -268,7 +274,7 @@ func (m *Machine) findAgain(s *source, st *Start) {
 		}
 	case cut >= 0:
 		epoch = unknownEpoch
-		m.cutOff(s, cut)
+		m.cutOff(s, s.next, cut)
 	}
 	m.Out.Start = append(m.Out.Start, Offset{s.topic, s.next, epoch})
 	m.pause(s, Restoring, false)

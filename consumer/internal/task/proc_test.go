@@ -347,33 +347,42 @@ func (p *proc) crash() {
 
 // settleDown takes every step that needs no handler, no record and no time.
 func (p *proc) settleDown() {
-	for !p.gone {
-		switch {
-		case len(p.logq) > 0:
-			x := p.logq[0]
-			for x.landed < len(x.parts) {
-				x.landLog()
-			}
-			if err := x.answerLog(); err != nil {
-				p.w.fail("%v", err)
-			}
-		case p.read != nil:
-			p.readSome(100)
-		case p.again != nil:
-			p.readAgain(100)
-		case p.asks > 0:
-			p.heartbeat()
-		case len(p.answers) > 0:
-			p.prove()
-		case len(p.writes) > 0:
-			p.writes[0].landWrite()
-			p.writes[0].answer()
-		case len(p.want) > 0:
-			p.commit()
-		default:
-			return
-		}
+	for p.step() {
+		continue
 	}
+}
+
+// step takes one of those, and reports whether there was one.
+func (p *proc) step() bool {
+	if p.gone {
+		return false
+	}
+	switch {
+	case len(p.logq) > 0:
+		x := p.logq[0]
+		for x.landed < len(x.parts) {
+			x.landLog()
+		}
+		if err := x.answerLog(); err != nil {
+			p.w.fail("%v", err)
+		}
+	case p.read != nil:
+		p.readSome(100)
+	case p.again != nil:
+		p.readAgain(100)
+	case p.asks > 0:
+		p.heartbeat()
+	case len(p.answers) > 0:
+		p.prove()
+	case len(p.writes) > 0:
+		p.writes[0].landWrite()
+		p.writes[0].answer()
+	case len(p.want) > 0:
+		p.commit()
+	default:
+		return false
+	}
+	return true
 }
 
 // fetchAll delivers what flows.

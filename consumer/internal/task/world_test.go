@@ -330,7 +330,7 @@ func (w *world) name(id job.Identity) string {
 func (w *world) starts(topics []string) (out []Start) {
 	for _, name := range topics {
 		t := w.topic(name)
-		s := Start{Topic: name, ID: t.id, Committed: -1, LeaderEpoch: -1, LogStart: t.start, LogEnd: int64(len(t.recs))}
+		s := Start{Topic: name, ID: t.id, Committed: -1, LeaderEpoch: -1, EpochEnd: -1, LogStart: t.start, LogEnd: int64(len(t.recs))}
 		if c, ok := w.committed[name]; ok {
 			s.Committed, s.Ours = c.at, c.ours
 		}
