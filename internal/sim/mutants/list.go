@@ -38,7 +38,7 @@ var all = []Mutant{
 	{Name: "a refused write is taken for acked", By: Task, File: settleGo, Old: "case res == Acked:\n\t\tm.forget(w)", New: "case res == Acked || res == Refused:\n\t\tm.forget(w)"},
 
 	// the tick
-	{Name: "commit before the log's ack", By: Task, File: segmentGo, Old: "\tm.segment = seg\n\tm.Out.Segment = seg\n", New: "\tm.segment = seg\n\tm.Out.Segment = seg\n\tfor _, f := range seg.sources {\n\t\tm.Out.Commit = append(m.Out.Commit, Offset{f.src.topic, f.offset})\n\t}\n"},
+	{Name: "commit before the log's ack", By: Task, File: segmentGo, Old: "\tm.segment = seg\n\tm.Out.Segment = seg\n", New: "\tm.segment = seg\n\tm.Out.Segment = seg\n\tfor _, f := range seg.sources {\n\t\tm.Out.Commit = append(m.Out.Commit, Offset{Topic: f.src.topic, At: f.offset, Epoch: -1})\n\t}\n"},
 	{Name: "receipt after offset", By: Task, File: segmentGo, Old: "seg.Receipts, m.usual = m.pending.list,", New: "seg.Receipts, m.usual = m.pending.list[:len(m.pending.list)/2],"},
 	{Name: "frontier above what runs", By: Task, File: sourceGo, Old: "if o, ok := s.win.first(); ok {", New: "if o, ok := s.win.first(); ok && s.win.len() > 2 {"},
 	{Name: "gap check dropped", By: Task, File: segmentGo, Old: "if e.Offset != next {", New: "if e.Offset < next {"},
