@@ -12,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/waybill-dev/waybill/dlq"
 	"github.com/waybill-dev/waybill/internal/checker"
 	"github.com/waybill-dev/waybill/internal/ledger"
 	"github.com/waybill-dev/waybill/retrytopics"
@@ -23,7 +22,7 @@ func (w *world) attack() error {
 	if len(w.workers) == 0 {
 		return w.start()
 	}
-	switch w.rand.IntN(16) {
+	switch w.rand.IntN(17) {
 	case 0, 1:
 		w.kill()
 		if w.rand.IntN(3) > 0 {
@@ -59,6 +58,8 @@ func (w *world) attack() error {
 	case 15:
 		w.stop()
 		return w.start()
+	case 16:
+		return w.release()
 	}
 	return nil
 }
@@ -74,7 +75,13 @@ func (w *world) slowPoll() error {
 		k.stall.Store(int64(w.rand.IntN(6000)) * int64(time.Millisecond))
 		return w.start()
 	}
-	k.stall.Store(int64(session) + int64(w.rand.IntN(20000))*int64(time.Millisecond))
+	k.stall.Store(int64(session+5*time.Second) + int64(w.rand.IntN(20000))*int64(time.Millisecond))
+	for range 40 { // until it has records in its hands
+		if k.stall.Load() == 0 {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 	w.zombieOf(k, session+time.Duration(w.rand.IntN(5000))*time.Millisecond)
 	return nil
 }
@@ -123,36 +130,6 @@ func (w *world) duplicate() error {
 		}
 	}
 	return nil
-}
-
-// redrive sends all letters back.
-func (w *world) redrive() error {
-	c, err := dlq.Open(w.opts(), topicName, groupName)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	tap := w.rec.For("operator")
-	rep, err := c.Redrive(context.Background(), dlq.Request{Tier: retrytopics.TierTopic(topicName, groupName, tiers[0]), Filter: dlq.Filter{Dispositions: wellFormed()}, Reason: "the simulation says so", By: "sim",
-		Rate: -1, Each: func(l *dlq.Letter, refusal string) {
-			if refusal == "" {
-				tap.Record(ledger.Event{Type: ledger.Redriven, Kind: l.Kind, Key: string(l.Key), ID: l.ID, Generation: int(l.Generation) + 1,
-					Origin: ledger.Pos{Topic: l.Origin.Topic, Partition: l.Origin.Partition, Offset: l.Origin.Offset}})
-			}
-		}})
-	w.counts["redriven"] += rep.Redriven
-	return err
-}
-
-// wellFormed is every disposition but Malformed: such a record's letter bears an id made from its place, which the checker,
-// who reads headers for itself, cannot know.
-func wellFormed() (out []dlq.Disposition) {
-	for _, d := range dlq.Dispositions() {
-		if d != dlq.Malformed {
-			out = append(out, d)
-		}
-	}
-	return out
 }
 
 func (w *world) fault(f ledger.Fault, target, text string) {

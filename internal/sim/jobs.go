@@ -26,6 +26,7 @@ type script struct {
 	Emits  int           `json:"emits,omitempty"`  // jobs its success emits
 	Linger time.Duration `json:"linger,omitempty"` // between its effect and its end
 	End    string        `json:"end,omitempty"`    // done, dead, discard; never ends: attempts are used up
+	Again  uint32        `json:"again,omitempty"`  // redrives that end as the first generation did
 }
 
 type (
@@ -36,6 +37,10 @@ type (
 	again     struct{ script } // at least once
 	once      struct{ script } // at most once
 	asked     struct{ script } // reconciled
+	strictly  struct{ script } // in order through retries
+	holding   struct{ script } // and a dead one holds its key
+	soon      struct{ script } // may be enqueued again a window after its end
+	until     struct{ script } // may be as soon as it has ended
 )
 
 func (keyed) Kind() string     { return "sim.keyed" }
@@ -45,17 +50,25 @@ func (batched) Kind() string   { return "sim.batched" }
 func (again) Kind() string     { return "sim.again" }
 func (once) Kind() string      { return "sim.once" }
 func (asked) Kind() string     { return "sim.asked" }
+func (strictly) Kind() string  { return "sim.strictly" }
+func (holding) Kind() string   { return "sim.holding" }
+func (soon) Kind() string      { return "sim.soon" }
+func (until) Kind() string     { return "sim.until" }
 
-const maxAttempts = 5
+const (
+	maxAttempts = 5
+	soonWindow  = 8 * time.Second
+)
 
 var policy = job.Policy{MaxAttempts: maxAttempts, Timeout: 20 * time.Second}
 
-var orders = witness.Orders{"sim.parted": job.ByPartition, "sim.unordered": job.Unordered}
+var orders = witness.Orders{"sim.parted": job.ByPartition, "sim.unordered": job.Unordered, "sim.strictly": job.ByKeyStrict, "sim.holding": job.ByKeyStrict}
 
 var guarantees = map[string]checker.Guarantee{"sim.again": checker.AtLeastOnce, "sim.once": checker.AtMostOnce, "sim.asked": checker.Reconciled}
 
-// mux is the handlers of one process, each writing to that process's ledger. happened asks the downstream about an effect.
-func mux(sink ledger.Sink, happened func(idempotencyKey string) bool) *processor.Mux {
+// mux is the handlers of one process, each writing to that process's ledger; tight ones have no kind under job.UntilDone. happened asks the
+// downstream about an effect.
+func mux(sink ledger.Sink, tight bool, happened func(idempotencyKey string) bool) *processor.Mux {
 	m := processor.NewMux()
 	m.Use(witness.Middleware(sink, orders))
 	processor.Handle(m, func(ctx context.Context, j *job.Job[keyed]) error { return play(ctx, sink, j.Message, j.Args.script) }, policy)
@@ -70,6 +83,19 @@ func mux(sink ledger.Sink, happened func(idempotencyKey string) bool) *processor
 	processor.Register(m, processor.Kind[asked]{Policy: reconciled,
 		Handle:    func(ctx context.Context, j *job.Job[asked]) error { return play(ctx, sink, j.Message, j.Args.script) },
 		Reconcile: func(_ context.Context, j *job.Job[asked]) (bool, error) { return happened(j.IdempotencyKey()), nil }})
+	strict := policy
+	strict.Order, strict.MaxFollowers = job.ByKeyStrict, 6
+	processor.Handle(m, func(ctx context.Context, j *job.Job[strictly]) error {
+		return play(ctx, sink, j.Message, j.Args.script)
+	}, strict)
+	strict.OnDead = job.Block
+	processor.Handle(m, func(ctx context.Context, j *job.Job[holding]) error { return play(ctx, sink, j.Message, j.Args.script) }, strict)
+	windowed := policy
+	windowed.Window, windowed.MaxAge = soonWindow, soonWindow/2
+	processor.Handle(m, func(ctx context.Context, j *job.Job[soon]) error { return play(ctx, sink, j.Message, j.Args.script) }, windowed)
+	if windowed.Window, windowed.MaxAge = job.UntilDone, 0; !tight { // while it is registered nothing is set aside
+		processor.Handle(m, func(ctx context.Context, j *job.Job[until]) error { return play(ctx, sink, j.Message, j.Args.script) }, windowed)
+	}
 	parts, free := policy, policy
 	parts.Order, free.Order = job.ByPartition, job.Unordered
 	free.Class = "free"
@@ -104,7 +130,7 @@ func play(ctx context.Context, sink ledger.Sink, m *job.Message, s script) error
 		}
 		return errors.New("not yet")
 	}
-	if m.Generation == 0 {
+	if m.Generation <= s.Again {
 		switch s.End {
 		case "dead":
 			return job.Dead(errors.New("hopeless"))
@@ -141,29 +167,10 @@ func workload(r *rand.Rand, n int, redriven bool) []enqueue {
 	var out []enqueue
 	for i := range n {
 		s := behaviour(r, i)
-		e := enqueue{intent: s.End}
-		switch e.intent {
-		case "":
-			e.intent = string(ledger.OutcomeDone)
-		case "discard":
-			e.intent = string(ledger.OutcomeDiscarded)
-		}
-		switch r.IntN(12) {
-		case 11:
-			s.Linger = time.Duration(r.IntN(4000)) * time.Millisecond
-			e.args = asked{s}
-		case 10:
-			e.args, e.intent = once{s}, "" // a crash may leave its outcome unknown
-		case 0, 1, 2, 3:
-			e.args = keyed{s}
-		case 8, 9:
-			e.args = again{s}
-		case 4:
-			e.args = parted{s}
-		case 5:
-			e.args = batched{s}
-		default:
-			e.args = unordered{s}
+		e, complete := ofKind(r, s)
+		if complete {
+			out = append(out, e)
+			continue
 		}
 		e.opts.ID = fmt.Sprintf("job-%d", i)
 		if r.IntN(4) > 0 {
@@ -200,13 +207,72 @@ func workload(r *rand.Rand, n int, redriven bool) []enqueue {
 	return out
 }
 
-// heat gives half of the jobs that have a key the same one.
+// heat gives half of the jobs that have a key the same one, and leaves out the kind under job.UntilDone.
 func heat(r *rand.Rand, jobs []enqueue) {
 	for i := range jobs {
 		if e := &jobs[i]; e.opts.Key != nil && r.IntN(2) == 0 {
 			e.opts.Key = []byte("key-0")
 		}
+		if u, ok := jobs[i].args.(until); ok {
+			jobs[i].args = soon(u)
+		}
 	}
+}
+
+// ofKind is a job of some kind that behaves like that. One that may be enqueued again is complete.
+func ofKind(r *rand.Rand, s script) (e enqueue, complete bool) {
+	e = enqueue{intent: s.End}
+	switch e.intent {
+	case "":
+		e.intent = string(ledger.OutcomeDone)
+	case "discard":
+		e.intent = string(ledger.OutcomeDiscarded)
+	}
+	switch r.IntN(19) {
+	case 16, 17, 18:
+		return enqueuedAgain(r, s), true
+	case 12, 13, 14:
+		e.args = strictly{s}
+	case 15:
+		if s.End == "dead" {
+			e.intent = "" // what releases its key may end it otherwise
+			s.Again = uint32(r.IntN(2))
+		}
+		e.args = holding{s}
+	case 11:
+		s.Linger = time.Duration(r.IntN(4000)) * time.Millisecond
+		e.args = asked{s}
+	case 10:
+		e.args, e.intent = once{s}, "" // a crash may leave its outcome unknown
+	case 0, 1, 2, 3:
+		e.args = keyed{s}
+	case 8, 9:
+		e.args = again{s}
+	case 4:
+		e.args = parted{s}
+	case 5:
+		e.args = batched{s}
+	default:
+		e.args = unordered{s}
+	}
+	return e, false
+}
+
+// enqueuedAgain is one of a few jobs that may be enqueued again, mostly with the payload it always has.
+func enqueuedAgain(r *rand.Rand, s script) (e enqueue) {
+	n := r.IntN(5)
+	if r.IntN(4) > 0 {
+		s = script{N: 5000 + n}
+		if n%2 == 0 {
+			s.Slow = 500 * time.Millisecond
+		}
+	}
+	e.args = until{s}
+	if n < 2 {
+		e.args = soon{s}
+	}
+	e.opts = job.Options{ID: fmt.Sprintf("again-%d", n), Key: fmt.Appendf(nil, "key-%d", n)}
+	return e
 }
 
 func behaviour(r *rand.Rand, n int) script {

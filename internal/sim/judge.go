@@ -17,8 +17,11 @@ import (
 func (w *world) quiesce(limit time.Duration) error {
 	end := time.Now().Add(limit)
 	owned := time.Now()
-	for {
+	for n := 1; ; n++ {
 		w.expire(false)
+		if n%10 == 0 { // brokers may have refusals left
+			_ = w.release()
+		}
 		if w.owned() {
 			owned = time.Now()
 		} else if time.Since(owned) > time.Minute { // the broker waits for a member that is no more
@@ -108,9 +111,11 @@ func (w *world) judge(quiesced bool) (*checker.Result, error) {
 	}
 	in := checker.Input{Ledger: events, Committed: committed, Jobs: []checker.JobTopic{jt}, Quiesced: quiesced,
 		Kinds: map[string]checker.Kind{}, Timing: checker.Timing{RerunWindow: 3 * time.Second, Lease: session + 90*time.Second, Drain: drain, Session: session}}
-	for _, k := range []job.Args{keyed{}, parted{}, unordered{}, batched{}, again{}, once{}, asked{}} {
-		in.Kinds[k.Kind()] = checker.Kind{MaxAttempts: maxAttempts, Guarantee: guarantees[k.Kind()]}
+	for _, k := range []job.Args{keyed{}, parted{}, unordered{}, batched{}, again{}, once{}, asked{}, strictly{}, holding{}, soon{}, until{}} {
+		in.Kinds[k.Kind()] = checker.Kind{MaxAttempts: maxAttempts, Guarantee: guarantees[k.Kind()],
+			UntilDone: k == job.Args(until{}), Strict: orders[k.Kind()] == job.ByKeyStrict, Holds: k == job.Args(holding{})}
 	}
+	in.Kinds[soon{}.Kind()] = checker.Kind{MaxAttempts: maxAttempts, Window: soonWindow}
 	w.reader.Fill(&in)
 	in.Commits = map[string][]checker.Commit{jt.Receipts: seen}
 	return checker.Check(in), nil

@@ -80,19 +80,19 @@ func (w *world) rest(redrive bool) error {
 	if !redrive {
 		return nil
 	}
-	err := w.redrive()
+	err := w.redriveAll()
 	for range 5 { // brokers may have refusals left
 		if err == nil {
 			break
 		}
 		time.Sleep(time.Second)
-		err = w.redrive()
+		err = w.redriveAll()
 	}
 	if err != nil {
 		return err
 	}
 	if w.rand.IntN(3) == 0 { // an operator who does not see that it was done
-		if err := w.redrive(); err != nil {
+		if err := w.redriveAll(); err != nil {
 			return err
 		}
 	}

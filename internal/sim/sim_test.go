@@ -67,7 +67,7 @@ func TestSeeds(t *testing.T) {
 var steps = []string{"kill", "kill at an effect", "stop", "join", "cut", "heal", "zombie", "leader_move", "refuse", "rewind", "offsets_lost", "duplicate", "redriven",
 	"hop", "letter", "rerun", "takeover", "done", "dead", "discarded", "duplicate record", "stale record", "conflict", "expired", "log entry", "commit seen", "emitted",
 	"slow poll", "disk empty", "disk stale", "disk found", "reconciled",
-	"set aside", "read again"}
+	"set aside", "read again", "release by redrive", "release by forget"}
 
 // alone is held by the seed that uses Pebble, which keeps channels in a sync.Pool: those of one synctest bubble must not be
 // found in another. Two collections empty a pool.

@@ -56,7 +56,7 @@ func (w *world) start() error {
 		workers, free = 2, 1
 	}
 	c, err := consumer.New(consumer.Config{
-		Brokers: []string{"localhost:9092", "localhost:9093"}, Group: groupName, Mux: mux(k.tap, w.reconcile), Dir: k.dir,
+		Brokers: []string{"localhost:9092", "localhost:9093"}, Group: groupName, Mux: mux(k.tap, w.tight > 0, w.reconcile), Dir: k.dir,
 		Foreign: []consumer.Topic{{Name: topicName, DefaultKind: "sim.unordered"}},
 		Tiers:   tiers, Setup: consumer.Create, Workers: workers, Classes: map[string]int{"free": free}, KeepUnknown: 3 * time.Minute,
 		Instance: k.name, ClientID: k.name, SessionTimeout: session, Heartbeat: heartbeat, RebalanceTimeout: 15 * time.Second, DrainTimeout: drain,

@@ -47,16 +47,17 @@ type world struct {
 
 	producing sync.WaitGroup
 	commits   *commits
-	asked     atomic.Int64 // how often a handler asked whether an effect happened
-	disks     *disks       // nil: receipts are kept in memory
-	tight     int          // records that a task may hold; 0: as many as it usually may
+	asked     atomic.Int64        // how often a handler asked whether an effect happened
+	disks     *disks              // nil: receipts are kept in memory
+	tight     int                 // records that a task may hold; 0: as many as it usually may
+	forgotten map[ledger.Pos]bool // jobs, by their records: an operator had them forgotten
 }
 
 // Counts says how often each fault and each step happened in a run.
 type Counts map[string]int
 
 func newWorld(seed uint64, log *zap.Logger) (*world, error) {
-	w := &world{rand: rand.New(rand.NewPCG(seed, 0x9E3779B97F4A7C15)), log: log, net: &kfake.VirtualNetwork{}, rec: ledger.NewRecorder(), counts: Counts{}}
+	w := &world{rand: rand.New(rand.NewPCG(seed, 0x9E3779B97F4A7C15)), log: log, net: &kfake.VirtualNetwork{}, rec: ledger.NewRecorder(), counts: Counts{}, forgotten: map[ledger.Pos]bool{}}
 	w.driver = w.rec.For("driver")
 	var err error
 	w.cluster, err = kfake.NewCluster(kfake.NumBrokers(2), kfake.Ports(9092, 9093), kfake.ListenFn(w.net.Listen),
