@@ -10,6 +10,7 @@ const (
 	suspectGo = "consumer/internal/task/suspect.go"
 	asideGo   = "consumer/internal/task/aside.go"
 	strictGo  = "consumer/internal/task/strict.go"
+	againGo   = "consumer/internal/task/enqueue.go"
 	sourceGo  = "consumer/internal/task/source.go"
 	receiptGo = "dedupe/receipt.go"
 	storeGo   = "dedupe/store.go"
@@ -64,7 +65,26 @@ var all = []Mutant{
 	{Name: "copies overtake what is set aside", By: Task, File: strictGo, Old: "e.env.Origin.Offset >= m.readTo(e.lane))", New: "e.env.Origin.Offset >= m.main.next)"},
 	{Name: "what others of a key wait for is set aside", By: Task, File: asideGo, Old: "(m.strict == nil || !m.strict.knows(e))", New: "true"},
 
+	// order through retries
+	{Name: "strict order ignored", By: Whole, File: strictGo, Old: "if m.strict == nil || !e.ordered() {", New: "if true {"},
+	{Name: "a dead job does not hold its key", By: Whole, File: strictGo, Old: "e.Kind.Policy.OnDead != job.Block {", New: "true {"},
+	{Name: "who holds up a key is not known to the next owner", By: Whole, File: strictGo, Old: "func (m *Machine) reorder() {\n\tif m.strict == nil {", New: "func (m *Machine) reorder() {\n\tif true {"},
+	{Name: "a failed strict job lets its chain go on", By: Task, File: strictGo, Old: "o.Verdict == job.VerdictCancelled || e.Kind.strict() && (", New: "o.Verdict == job.VerdictCancelled || false && ("},
+	{Name: "a follower that comes early starts", By: Task, File: strictGo, Old: "e.early = m.tooEarly(e)", New: "e.early = false && m.tooEarly(e)"},
+
+	// enqueued again
+	{Name: "a job that has ended is never open again", By: Whole, File: againGo, Old: "case w == job.UntilDone:\n\t\treturn true", New: "case w == job.UntilDone:\n\t\treturn false"},
+	{Name: "a window is over at once", By: Whole, File: againGo, Old: "return at > int64(r.At)*1e9+int64(w)", New: "return at > int64(r.At)*1e9-int64(w)"},
+	{Name: "unfinished jobs are open to another enqueue", By: Whole, File: againGo, Old: "case r.Unfinished() || w == 0:", New: "case w == 0:"},
+	{Name: "a done job does not say how far it reaches", By: Task, File: againGo, Old: "if to <= done.Origin || e.src.tier < 0 && others == 0 {", New: "if true || to <= done.Origin || e.src.tier < 0 && others == 0 {"},
+
+	// orders, proofs, progress
+	{Name: "orders to forget ignored", By: Task, File: "dedupe/memory.go", Old: "for i := range e.Segment.Forget {", New: "for i := range e.Segment.Forget[:0] {"},
+	{Name: "a proof older than the ownership record", By: Task, File: ownGo, Old: "if m.phase == proving && m.proofs > 0 {", New: "if m.phase == proving && m.proofs > 1000 {", Seeds: 150_000},
+	{Name: "progress not written again", By: Task, File: "consumer/internal/task/keep.go", Old: "\tfor _, k := range seg.keeps {\n\t\tif !k.Mark {\n\t\t\tm.record(k.Receipt)\n\t\t}\n\t}\n\tm.keeps = append(seg.keeps", New: "\tm.keeps = append(seg.keeps", Seeds: 150_000},
+
 	// what a task alone does not show
 	{Name: "read again from too late", By: Whole, File: "consumer/reread.go", Old: "r.Fetch(ctx, at)", New: "r.Fetch(ctx, at+1)"},
+	{Name: "position ahead of data", By: Whole, File: "dedupe/disk/manifest.go", Old: "Next: s.pos.Next, Epoch: s.pos.Epoch, Owner:", New: "Next: t.pos.Next, Epoch: s.pos.Epoch, Owner:"},
 	{Name: "Reconcile not asked", By: Whole, File: "processor/attempt.go", Old: "m.Unsure && r.reconcile != nil {", New: "m.Unsure && r.reconcile == nil {"},
 }
