@@ -29,6 +29,12 @@ func (c *check) others(j *job) (out []*job) {
 	return out
 }
 
+// followed reports whether an enqueue came while its job was known. Whether it is a duplicate each owner decides anew until the log says
+// so: one lets it pass, and the next runs it, since its job has ended by then.
+func (c *check) followed(j *job) bool {
+	return c.repeatable(j.kind) && slices.ContainsFunc(c.others(j), func(o *job) bool { return o.enqueue < j.enqueue && o.begun() })
+}
+
 // likely is the enqueue that a call is of whose record retention took: the last that was called at the hop before, or else the
 // last there was.
 func (c *check) likely(x *call) (j *job) {

@@ -35,6 +35,12 @@ func TestEnqueuedAgain(t *testing.T) {
 			s.run(510, 520, "w1", 1, same(s, 500), ledger.Done)
 			s.run(1100, 1110, "w1", 1, hop, ledger.Done)
 		}, "again"},
+		{"let pass by one owner, run by the next", Kind{UntilDone: true}, func(s *script) {
+			followed(s, same, "w1", "w2", 2)
+		}, ""},
+		{"let pass and run by the same owner", Kind{UntilDone: true}, func(s *script) {
+			followed(s, same, "w3", "w1", 1)
+		}, "I5"},
 		{"within the window it is skipped", Kind{Window: 5 * time.Second}, func(s *script) {
 			s.run(10, 20, "w1", 1, same(s, 0), ledger.Done)
 			same(s, 3000)
@@ -60,4 +66,13 @@ func TestEnqueuedAgain(t *testing.T) {
 			wantRules(t, s.in, c.want)
 		})
 	}
+}
+
+// followed: a job is enqueued again while it runs; one behind it in the log runs, and then the enqueue does.
+func followed(s *script, same func(*script, int) ledger.Pos, killed, owner string, fence int64) {
+	s.run(10, 20, "w1", 1, same(s, 0), ledger.Done)
+	a := same(s, 18)
+	s.run(30, 40, "w1", 1, s.produce(25, 0, kindOf("key.x", "b")), ledger.Done)
+	s.fault(50, ledger.Kill, killed)
+	s.run(200, 210, owner, fence, a, ledger.Done)
 }

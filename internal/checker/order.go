@@ -87,7 +87,7 @@ func (c *check) starts(l *lane, calls []*call) {
 			continue
 		}
 		if last != nil && x.Record.Offset < last.Record.Offset {
-			if !c.faults.rewind[ledger.Pos{Topic: x.Record.Topic, Partition: x.Record.Partition}] && !c.hadLeft(x, last) {
+			if !c.faults.rewind[ledger.Pos{Topic: x.Record.Topic, Partition: x.Record.Partition}] && !c.hadLeft(x, last) && !(x.Fence != last.Fence && c.followed(x.job)) {
 				c.broken(RuleI5, x.job, fmt.Sprintf("first started after %s, which stands behind it in the log (%s)", last.job.id, l), last, x)
 			}
 			continue

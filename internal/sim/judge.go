@@ -109,7 +109,7 @@ func (w *world) judge(quiesced bool) (*checker.Result, error) {
 	if err := w.reader.Read(ctx); err != nil {
 		return nil, err
 	}
-	in := checker.Input{Ledger: events, Committed: committed, Jobs: []checker.JobTopic{jt}, Quiesced: quiesced,
+	in := checker.Input{Ledger: events, Committed: committed, Jobs: []checker.JobTopic{jt}, Quiesced: quiesced, Ended: time.Now(),
 		Kinds: map[string]checker.Kind{}, Timing: checker.Timing{RerunWindow: 3 * time.Second, Lease: session + 90*time.Second, Drain: drain, Session: session}}
 	for _, k := range []job.Args{keyed{}, parted{}, unordered{}, batched{}, again{}, once{}, asked{}, strictly{}, holding{}, soon{}, until{}} {
 		in.Kinds[k.Kind()] = checker.Kind{MaxAttempts: maxAttempts, Guarantee: guarantees[k.Kind()],

@@ -63,7 +63,11 @@ func (m *Machine) inherited(e *Entry, due int64) bool {
 		if r.Stale(e.env.Generation, e.env.Hop) {
 			return false
 		}
-	case second, outdated:
+	case second: // of a job that is not done, which it may have followed before that owner died, and will again
+		if e.Kind.Policy.Window != job.UntilDone {
+			return false
+		}
+	case outdated:
 		return false
 	}
 	if s.tier < 0 && !m.mayHaveRun(e.lane) {

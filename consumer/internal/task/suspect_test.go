@@ -180,3 +180,32 @@ func TestHowManyAreSuspected(t *testing.T) {
 	r.p.tick(false)
 	r.suspicion("free/copy", NoSuspect)
 }
+
+// What came while its job was not done may have run after that and have taken the owner down, though its successor meets the job
+// unfinished again.
+func TestSuspectBehindItsOwnJob(t *testing.T) {
+	r := newRig(t)
+	first := msg(until, "a", "k")
+	first.Expires = r.time().Add(5 * time.Second)
+	r.give(first)
+	r.end("until/a", failure)
+	r.p.settleDown()
+	r.p.tick(true)
+	r.p.settleDown()
+	r.wait(11 * time.Second)
+	r.produce(msg(until, "a", "k"))
+	again := func() {
+		r.p.deliver("retry.10s", 1, 0)
+		r.p.tick(true)
+		r.write() // an audit entry: it has expired
+		r.p.deliver("main", 1, 0)
+		r.p.writes[0].landWrite()
+		r.p.writes[0].answer()
+	}
+	again()
+	r.suspicion("until/a", NoSuspect)
+	r.p.crash()
+	r.p = r.runs("b")
+	again()
+	r.suspicion("until/a", Suspect)
+}

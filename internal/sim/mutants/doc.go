@@ -9,6 +9,7 @@
 // Without a flag a small sample runs, and the texts of all are looked up: one that the engine no longer has is an error
 // that names its bug.
 //
-// Not caught yet, and so not in the list: jobs not carried forward (neither simulation lets time expire what a log says), the poller's
-// barrier dropped, and a lease that never ends (each of these two outlived some whole seeds, in runs that were ended early).
+// Not caught yet, and so not in the list: jobs not carried forward (neither simulation lets time expire what a log says); progress not
+// written again when another owner came between; the poller's barrier dropped, a position on disk ahead of its data, and a lease that
+// never ends (each of these three outlived some whole seeds, in runs that were ended early).
 package mutants
