@@ -195,8 +195,8 @@ func (w *world) whenEmpty(do func() error) error {
 	return do()
 }
 
-// expire ends the membership of workers that were killed a session ago, as a broker does. The embedded broker forgets to for
-// a member that dies, or gives its membership up, between joining and its first heartbeat, and then waits for it for ever, while
+// expire ends the membership of workers that were killed, or stopped, a session ago, as a broker does. The embedded broker forgets to for
+// a member that dies, gives its membership up, or leaves, between joining and its first heartbeat, and then waits for it for ever, while
 // every other member's join waits too: all ends every membership, and who lives joins again.
 func (w *world) expire(all bool) {
 	ctx := context.Background()

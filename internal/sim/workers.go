@@ -22,7 +22,7 @@ type worker struct {
 	tap    *ledger.Tap
 	c      *consumer.Consumer
 	cancel context.CancelFunc
-	died   time.Time     // killed then
+	died   time.Time     // killed, or stopped, then
 	ended  chan struct{} // closed when Run has returned err
 	err    error
 	frozen bool
@@ -137,6 +137,7 @@ func (w *world) stop() {
 	k.host.heal()
 	k.cancel()
 	<-k.ended
+	k.died = time.Now()
 	if k.err != nil {
 		w.log.Warn("worker stopped", zap.String("worker", k.name), zap.Error(k.err))
 	}
