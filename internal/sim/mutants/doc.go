@@ -10,6 +10,7 @@
 // that names its bug.
 //
 // Not caught yet, and so not in the list: jobs not carried forward (neither simulation lets time expire what a log says); progress not
-// written again when another owner came between; the poller's barrier dropped, a position on disk ahead of its data, and a lease that
+// written again when another owner came between; copies that overtake what is set aside, and what others wait for set aside
+// (aside_test.go has both); the poller's barrier dropped, a position on disk ahead of its data, and a lease that
 // never ends (each of these three outlived some whole seeds, in runs that were ended early).
 package mutants

@@ -62,8 +62,6 @@ var all = []Mutant{
 	{Name: "the frontier passes what is set aside", By: Task, File: sourceGo, Old: "w.slots[w.head].seq <= limit {", New: "(w.slots[w.head].seq <= limit || w.slots[w.head].seq == asideSlot) {"},
 	{Name: "a record set aside is forgotten", By: Task, File: asideGo, Old: "b.open, b.from = false, r.Offset\n", New: "b.open, b.from = false, r.Offset+1\n"},
 	{Name: "later records overtake what is set aside", By: Task, File: admitGo, Old: "if m.isAside(e) {", New: "if false && m.isAside(e) {"},
-	{Name: "copies overtake what is set aside", By: Task, File: strictGo, Old: "e.env.Origin.Offset >= m.readTo(e.lane))", New: "e.env.Origin.Offset >= m.main.next)"},
-	{Name: "what others of a key wait for is set aside", By: Task, File: asideGo, Old: "(m.strict == nil || !m.strict.knows(e))", New: "true"},
 
 	// order through retries
 	{Name: "strict order ignored", By: Whole, File: strictGo, Old: "if m.strict == nil || !e.ordered() {", New: "if true {"},
