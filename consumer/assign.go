@@ -286,7 +286,7 @@ func (c *Consumer) share() {
 func (c *Consumer) limits() task.Limits {
 	l := task.DefaultLimits
 	l.Records = c.records
-	l.Grace = easeMost
+	l.Grace, l.Patience = easeMost, c.cfg.FetchWait
 	l.Bytes = max(512<<10, c.cfg.Memory/max(1, len(c.handles)))
 	return l
 }

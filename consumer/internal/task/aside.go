@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// A hot key must cost the others nothing. When the job topic's part of the budget is full, a lane that holds more than its
-// share of it, an eighth, is cut to that: what is cut, and what comes for that lane later, is set aside. Nothing of it stays in
-// memory but its place in the window, so the partition flows on; it lies in the log, which is read again from there on when
-// the lane has room. Nothing is written for it, and the order of the lane is kept.
+// A hot key must cost the others nothing. When the job topic's part of the budget has been full for a while (Limits.Patience), a
+// lane that holds more than its share of it, an eighth, is cut to that: what is cut, and what comes for that lane later, is set
+// aside. Nothing of it stays in memory but its place in the window, so the partition flows on; it lies in the log, which is read
+// again from there on when the lane has room. Nothing is written for it, and the order of the lane is kept.
 //
 // A record set aside is not settled, so the frontier stays below it; a new owner reads on from there and finds of all
 // others that they are done.

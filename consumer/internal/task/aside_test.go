@@ -225,3 +225,22 @@ func TestHotKeyIsNotAllSuspect(t *testing.T) {
 		equal(t, "given back", m.main.doubts, map[bool]int64{true: 900, false: 800}[i >= 100])
 	}
 }
+
+// What is through in less than that is not read twice: lanes are cut only once the topic has been full, or paused for it, for as
+// long as the limits say.
+func TestPatienceBeforeLanesAreCut(t *testing.T) {
+	r := newRig(t, roomy, func(w *world) { w.limits.Patience = time.Second })
+	r.give(mixed("keyed", 8)...)
+	r.said("pause main (backpressure)")
+	r.wait(999 * time.Millisecond)
+	r.p.tick(false)
+	r.said("!resume main")
+	equal(t, "set aside", r.p.m.Stats().Aside, 0)
+	r.wait(time.Millisecond)
+	r.p.tick(false)
+	equal(t, "set aside", r.p.m.Stats().Aside, 6)
+	for i := range 2 {
+		r.end(fmt.Sprint("free/", i), success)
+	}
+	r.said("resume main")
+}

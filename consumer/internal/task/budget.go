@@ -14,6 +14,10 @@ type Limits struct {
 	// Grace is how long the job topic may pass Records, up to twice, or what tiers have left it of Bytes, up to half of all,
 	// before it is paused: whoever fetches waits meanwhile.
 	Grace time.Duration
+
+	// Patience is how long the job topic may be at its limit, or paused for it, before lanes that hold more than their share of it
+	// are cut (aside.go): what a task has through in milliseconds must not be read twice.
+	Patience time.Duration
 }
 
 // DefaultLimits suit one task of a few dozen: 256 MiB are some 16 of them full.
@@ -120,12 +124,26 @@ func (m *Machine) backpressure(s *source, records, bytes int) {
 		if full && m.now-s.full < int64(m.cfg.Limits.Grace) {
 			return
 		}
-		if (s.held >= records || s.bytes >= bytes) && !s.pauses.has(Backpressure) {
-			m.cutLanes(records, bytes)
-		}
+		m.makeRoom(records, bytes)
 		bytes = max(bytes/4, bytes-slotBytes*max(0, s.win.len()-m.cfg.Limits.Ahead))
 	}
 	m.hysteresis(s, Backpressure, s.held, records, s.bytes, bytes)
+}
+
+// makeRoom cuts lanes once the job topic has been short of room for as long as Limits.Patience.
+func (m *Machine) makeRoom(records, bytes int) {
+	s := m.main
+	if s.held < records && s.bytes < bytes && !s.pauses.has(Backpressure) {
+		s.short = 0
+		return
+	}
+	if s.short == 0 {
+		s.short = m.now
+	}
+	if m.now-s.short >= int64(m.cfg.Limits.Patience) {
+		s.short = m.now
+		m.cutLanes(records, bytes)
+	}
 }
 
 // Crowded reports whether the task holds more than half of what it may of its job topic, which flows. What it finishes

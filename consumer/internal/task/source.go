@@ -97,6 +97,7 @@ type source struct {
 	doubts   int64 // how many more records may have been running when the owner before died
 	doubtful int64 // below which offset
 	full     int64 // since when as many are held as may be; 0: they are not
+	short    int64 // since when there is no room for more, or lanes were cut for that; 0: there is
 	bytes    int
 	leaders  leaders
 	pauses   pauses
