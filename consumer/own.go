@@ -130,13 +130,18 @@ func (c *Consumer) readInTurn(ctx context.Context, h *handle, span task.Span) er
 	if span.To >= 0 && span.To-span.From <= briefSpan {
 		places = c.briefs
 	}
+	return inTurn(ctx, places, func() error { return c.readOnce(ctx, h, span) })
+}
+
+// inTurn reads when one of the places is free.
+func inTurn(ctx context.Context, places chan struct{}, read func() error) error {
 	select {
 	case places <- struct{}{}:
 		defer func() { <-places }()
+		return read()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return c.readOnce(ctx, h, span)
 }
 
 func (c *Consumer) readOnce(ctx context.Context, h *handle, span task.Span) error {

@@ -42,14 +42,10 @@ func (c *Consumer) reread(h *handle, at task.Offset) {
 
 // rereadInTurn reads when one of the few places is free, and gives it back between tries.
 func (c *Consumer) rereadInTurn(ctx context.Context, h *handle, r *partition.Reader, at int64) error {
-	select {
-	case c.rereads <- struct{}{}:
-		defer func() { <-c.rereads }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	r.Decompressor = &bounded{inner: c.inflater.inner, left: rereadOpen}
-	return c.rereadOnce(ctx, h, r, at)
+	return inTurn(ctx, c.rereads, func() error {
+		r.Decompressor = &bounded{inner: c.inflater.inner, left: rereadOpen}
+		return c.rereadOnce(ctx, h, r, at)
+	})
 }
 
 func (c *Consumer) rereadOnce(ctx context.Context, h *handle, r *partition.Reader, at int64) error {

@@ -41,6 +41,12 @@ func (r *Receipt) Unfinished() bool {
 	return says(r.State) && (!r.State.Final() || r.State == Dead && r.Code == job.CodeHolding)
 }
 
+// Blocks reports whether strict jobs of the key behind this one wait for it. One that is still to be read from the job topic is waited
+// for in its lane, and a redrive has no place in the order, unless its key was held for it.
+func (r *Receipt) Blocks() bool {
+	return r.KeyHash != 0 && r.Unfinished() && (r.Gen == 0 && r.Hop > 0 || r.Code == job.CodeHolding)
+}
+
 // MaxResult bounds the result of a job that is done, in bytes.
 const MaxResult = job.MaxResult
 

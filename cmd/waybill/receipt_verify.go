@@ -30,15 +30,11 @@ every job and the position. It exits with 1 if anything differs. It needs some 3
 }
 
 func (a *app) receiptVerify(ctx context.Context, partition int32, dir string) error {
-	t, r, err := a.look(ctx)
+	t, r, tasks, err := a.tasks(ctx)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	tasks, err := r.Tasks(ctx, a.chosen(r))
-	if err != nil {
-		return t.unreached(err)
-	}
 	if partition >= 0 {
 		tasks = slices.DeleteFunc(tasks, func(x inspect.Task) bool { return x.Partition != partition })
 	}

@@ -26,15 +26,11 @@ Beside it stands the client id of the member that the group has assigned the tas
 }
 
 func (a *app) taskList(ctx context.Context) error {
-	t, r, err := a.look(ctx)
+	_, r, tasks, err := a.tasks(ctx)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	tasks, err := r.Tasks(ctx, a.chosen(r))
-	if err != nil {
-		return t.unreached(err)
-	}
 	if a.json {
 		for _, task := range tasks {
 			if err := a.printJSON(task); err != nil {
@@ -49,6 +45,20 @@ func (a *app) taskList(ctx context.Context) error {
 		out.row(fmt.Sprintf("%s/%d", task.Topic, task.Partition), dash(task.Client), dash(task.Instance), orDash(task.Epoch), orDash(task.Committed), task.End, task.Lag, tierList(task.Tiers))
 	}
 	return out.flush()
+}
+
+// tasks opens a reader and lists the tasks of the job topics it is about.
+func (a *app) tasks(ctx context.Context) (target, *inspect.Reader, []inspect.Task, error) {
+	t, r, err := a.look(ctx)
+	if err != nil {
+		return t, nil, nil, err
+	}
+	all, err := r.Tasks(ctx, a.chosen(r))
+	if err != nil {
+		r.Close()
+		return t, nil, nil, t.unreached(err)
+	}
+	return t, r, all, nil
 }
 
 func orDash(n int64) string {

@@ -17,6 +17,9 @@ import (
 // hotShare is the part of the records and bytes of the job topic that one lane may hold when they are short: one of so many.
 const hotShare = 8
 
+// asideAhead is how many times Limits.Ahead a task reads past an unfinished record while some are set aside.
+const asideAhead = 8
+
 // asideSlot is the mark, in a window, of a record that is set aside: above every place in the order of settling.
 const asideSlot = math.MaxUint64
 

@@ -90,8 +90,8 @@ func (m *Machine) balance() {
 }
 
 // farAhead is how many records may lie above an unfinished one while some are set aside, which pass for unfinished however short
-// their handlers are: eight times Ahead, if that takes no more than half of the task's memory.
-func (l Limits) farAhead() int { return max(l.Ahead, min(8*l.Ahead, l.Bytes/2/slotBytes)) }
+// their handlers are: asideAhead times Ahead, if that takes no more than half of the task's memory.
+func (l Limits) farAhead() int { return max(l.Ahead, min(asideAhead*l.Ahead, l.Bytes/2/slotBytes)) }
 
 // share is how much of a tier's limit may wait for later than the horizon. The rest is for what is about to be due: a
 // fetch wait's worth of it is read while the waiting ones still take their part.

@@ -44,8 +44,8 @@ var scenes = []scene{
 
 // begin is the world of a scene, before its first step.
 func (c scene) begin(trace func(string, ...any)) *sim {
-	s := &sim{world: newWorld(), choose: func(int) int { return 0 }, left: map[string]int{}, count: map[string]int{}, starting: map[*Entry]start{}, begun: map[run]int{}, deaths: map[run]int{}}
-	s.trace, s.world.tiers, s.topics = trace, s.world.tiers[:1], s.topics[:2]
+	s := newSim(func(int) int { return 0 }, trace)
+	s.world.tiers, s.topics = s.world.tiers[:1], s.topics[:2]
 	s.plan, _ = retrytopics.NewPlan([]time.Duration{s.world.tiers[0].Delay})
 	maps.DeleteFunc(s.kinds, func(name string, _ *Kind) bool {
 		return name != "free" && !slices.ContainsFunc(c.jobs, func(m job.Message) bool { return m.Kind == name })

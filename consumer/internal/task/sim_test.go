@@ -55,10 +55,15 @@ type step struct {
 	do     func()
 }
 
+func newSim(choose func(int) int, trace func(string, ...any)) *sim {
+	s := &sim{world: newWorld(), choose: choose, left: map[string]int{}, count: map[string]int{}, starting: map[*Entry]start{}, begun: map[run]int{}, deaths: map[run]int{}}
+	s.trace = trace
+	return s
+}
+
 // simulate runs one history: a random part with faults, then peace until everything is final, then a drain.
 func simulate(choose func(int) int, steps int, trace func(string, ...any)) (s *sim) {
-	s = &sim{world: newWorld(), choose: choose, count: map[string]int{}, starting: map[*Entry]start{}, begun: map[run]int{}, deaths: map[run]int{}}
-	s.trace = trace
+	s = newSim(choose, trace)
 	s.part = 1 + s.pick(3)
 	s.chain = s.pick(2) * (1 + s.pick(4))
 	if s.one(2) {

@@ -76,12 +76,6 @@ func (e *Entry) ordered() bool {
 	return e.Kind.strict() && e.env.Key != nil && e.env.Fault == "" && e.unread == ""
 }
 
-// blocks reports whether strict jobs behind this one wait for it. One that is still to be read from the job topic is waited
-// for in its lane, and a redrive has no place in the order, unless its key was held for it.
-func blocks(r *dedupe.Receipt) bool {
-	return r.KeyHash != 0 && r.Unfinished() && (r.Gen == 0 && r.Hop > 0 || r.Code == job.CodeHolding)
-}
-
 // where is the place of a job in the order: where it is, or belongs.
 func (q *queue) where(origin int64, id *job.Identity) (int, bool) {
 	at, ok := slices.BinarySearchFunc(q.all, origin, func(b blocker, o int64) int { return cmp.Compare(b.origin, o) })
@@ -301,7 +295,7 @@ func (m *Machine) ended(e *Entry) {
 func (m *Machine) unfinished(b *blocker) bool {
 	r := m.view(b.id)
 	b.dead = r.State == dedupe.Dead
-	return r.Origin == b.origin && blocks(&r)
+	return r.Origin == b.origin && r.Blocks()
 }
 
 // stir is called when the first blocker of a key may be another, or elsewhere. What waits goes back to its lane, to be decided
@@ -351,19 +345,19 @@ func (m *Machine) reorder() {
 	}
 	var ids []job.Identity
 	m.cfg.Store.Unfinished(func(r dedupe.Receipt) {
-		if blocks(&r) {
+		if r.Blocks() {
 			ids = append(ids, r.Identity)
 		}
 	})
 	for _, list := range [][]dedupe.Receipt{m.inFlight.list, m.pending.list} {
 		for i := range list {
-			if blocks(&list[i]) {
+			if list[i].Blocks() {
 				ids = append(ids, list[i].Identity)
 			}
 		}
 	}
 	for i := range ids {
-		if r := m.view(ids[i]); blocks(&r) {
+		if r := m.view(ids[i]); r.Blocks() {
 			m.strict.put(r.KeyHash, r.Origin, &r.Identity)
 		}
 	}

@@ -43,7 +43,7 @@ func SuspectMark(e *Entry) dedupe.Receipt {
 // a tier they are those that were due by then.
 func (m *Machine) doubt(s *source, frontier, end int64) {
 	if s.doubts, s.doubtful = 0, 0; m.before.release != dedupe.Released {
-		s.doubts, s.doubtful = m.before.intake, min(end, frontier+m.before.intake+int64(8*m.cfg.Limits.Ahead)) // see farAhead
+		s.doubts, s.doubtful = m.before.intake, min(end, frontier+m.before.intake+int64(asideAhead*m.cfg.Limits.Ahead))
 	}
 }
 

@@ -23,7 +23,7 @@ func (r *Reader) follows(ctx context.Context, w *Why, j Job, own *dedupe.Receipt
 	}
 	var head dedupe.Receipt
 	store.Unfinished(func(x dedupe.Receipt) {
-		holds := x.KeyHash == job.KeyHash(j.Key) && x.Origin < own.Origin && (x.Gen == 0 && x.Hop > 0 || x.Code == job.CodeHolding)
+		holds := x.KeyHash == job.KeyHash(j.Key) && x.Origin < own.Origin && x.Blocks()
 		if holds && (w.Behind == 0 || x.Origin < head.Origin) {
 			head = x
 		}
