@@ -48,6 +48,7 @@ func (c *Consumer) connect(ctx context.Context) error {
 	c.alone = alone.New(writing)
 	c.adm = kadm.NewClient(c.writer)
 	c.reader = dedupe.NewLogReader(append(append([]kgo.Opt{}, base...), c.cfg.Opts...))
+	c.reader.Turn = c.turns
 	c.base = base
 	hasty := context.AfterFunc(ctx, c.life.end) // an answer that never comes is not waited for
 	if err = c.prepare(ctx); !hasty() {

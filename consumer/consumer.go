@@ -73,6 +73,7 @@ type Consumer struct {
 	owners    owners
 	restores  chan struct{} // places, see readInTurn
 	briefs    chan struct{} // the same, for what is short
+	turns     turns         // for what restores and the store do beside the jobs
 	rereads   chan struct{} // places for what is read again of job topics
 	records   int           // of the job topic that a task may hold
 
@@ -124,7 +125,7 @@ func New(cfg Config) (*Consumer, error) {
 	}
 	c := &Consumer{cfg: cfg, log: cfg.Logger, plan: plan, process: uuid.NewString(), classes: map[string]int{}, kinds: task.Catalog{},
 		topics: map[string]*topic{}, primary: map[string]string{}, ids: map[string][16]byte{}, maxBytes: map[string]int32{},
-		handles: map[taskKey]*handle{}, assigned: map[commit.Partition]string{}, restores: make(chan struct{}, readsAtOnce), briefs: make(chan struct{}, readsAtOnce), rereads: make(chan struct{}, rereadsAtOnce), wired: make(chan struct{})}
+		handles: map[taskKey]*handle{}, assigned: map[commit.Partition]string{}, restores: make(chan struct{}, readsAtOnce), briefs: make(chan struct{}, readsAtOnce), turns: newTurns(), rereads: make(chan struct{}, rereadsAtOnce), wired: make(chan struct{})}
 	c.watch = newWatcher(c)
 	c.suspects = newSuspects(c)
 	c.emitter = &emitter{cfg: &c.cfg}

@@ -65,11 +65,12 @@ func (c *Consumer) ownLater(h *handle) {
 	})
 }
 
-// read feeds a span of the log to a machine, in the background, a few tasks at a time.
-func (c *Consumer) read(h *handle, span task.Span) {
+// read feeds a span of the log to a machine, in the background, a few tasks at a time. restoring says that the machine asks its store for
+// nothing until then.
+func (c *Consumer) read(h *handle, span task.Span, restoring bool) {
 	c.spawn(func(ctx context.Context) {
 		for failures := 1; !h.gone.Load(); failures++ {
-			err := c.readInTurn(ctx, h, span)
+			err := c.readInTurn(ctx, h, span, restoring)
 			if err == nil || ctx.Err() != nil {
 				return
 			}
@@ -110,13 +111,6 @@ func hopeless(err error) bool {
 	return errors.As(err, &version) || errors.Is(err, dedupe.ErrMalformed) || errors.Is(err, errStore)
 }
 
-// What is read goes to the shard in pieces of so much, whichever comes first: about half a millisecond of the shard's time, which tasks
-// that work wait for.
-const (
-	handEntries  = 128
-	handReceipts = 512
-)
-
 // readsAtOnce is how many logs are read at a time, and briefSpan how many offsets are few: those have as many places of their own.
 const (
 	readsAtOnce = 4
@@ -125,12 +119,12 @@ const (
 
 // readInTurn reads when one of the few places is free, and gives it back between tries: a log whose leader is away must
 // not keep the others' from being read. Nor must one that takes a minute keep a task from its work that has little to read.
-func (c *Consumer) readInTurn(ctx context.Context, h *handle, span task.Span) error {
+func (c *Consumer) readInTurn(ctx context.Context, h *handle, span task.Span, restoring bool) error {
 	places := c.restores
 	if span.To >= 0 && span.To-span.From <= briefSpan {
 		places = c.briefs
 	}
-	return inTurn(ctx, places, func() error { return c.readOnce(ctx, h, span) })
+	return inTurn(ctx, places, func() error { return c.readOnce(ctx, h, span, restoring) })
 }
 
 // inTurn reads when one of the places is free.
@@ -144,7 +138,7 @@ func inTurn(ctx context.Context, places chan struct{}, read func() error) error 
 	}
 }
 
-func (c *Consumer) readOnce(ctx context.Context, h *handle, span task.Span) error {
+func (c *Consumer) readOnce(ctx context.Context, h *handle, span task.Span, restoring bool) error {
 	if span.To < 0 {
 		ends, err := c.adm.ListEndOffsets(ctx, h.topic.receipts)
 		if err != nil {
@@ -160,38 +154,15 @@ func (c *Consumer) readOnce(ctx context.Context, h *handle, span task.Span) erro
 	if h.shelf != nil && !h.shelf.verified {
 		from = max(0, from-1) // the last entry that the disk has: is it still the one that is there?
 	}
-	var batch []*dedupe.Entry
-	var receipts int
-	var failed error
-	hand := func() {
-		entries := batch
-		batch, receipts = nil, 0
-		if h.shelf != nil && failed == nil {
-			failed = h.shelf.db.Room(ctx)
-		}
-		if failed != nil {
-			return
-		}
-		h.shard.ask(h, func(m *task.Machine, now int64) {
-			if err := m.Entries(entries); err != nil {
-				failed = fmt.Errorf("%w: %w", errStore, err)
-			}
-		})
-	}
+	f := feed{c: c, ctx: ctx, h: h, direct: restoring && h.shelf != nil}
 	err := c.reader.Read(ctx, h.topic.receipts, h.key.partition, from, span.To, func(e *dedupe.Entry) error {
 		if e.Owner != nil && e.Offset == span.To-1 && !h.ownedAt.IsZero() {
 			c.clock.sample(e.Time, h.ownedAt)
 		}
-		if e.Segment != nil {
-			receipts += len(e.Segment.Receipts) + len(e.Segment.Marks)
-		}
-		if batch = append(batch, e); len(batch) == handEntries || receipts >= handReceipts {
-			hand()
-		}
-		return failed
+		return f.add(e)
 	})
-	if hand(); err == nil {
-		err = failed
+	if last := f.end(); err == nil {
+		err = last
 	}
 	if err == nil {
 		if h.shelf != nil {

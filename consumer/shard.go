@@ -196,7 +196,7 @@ func (s *shard) carry(h *handle) {
 		c.own(h)
 	}
 	if f.Read != nil {
-		c.read(h, *f.Read)
+		c.read(h, *f.Read, h.m.Restoring())
 	}
 	if f.Anew {
 		c.watch.look()

@@ -59,7 +59,7 @@ func (c *Consumer) bucket() time.Duration { return c.cfg.Window / 8 }
 // answer, the tasks wait and run tries again.
 func (v *vault) open(ctx context.Context) error {
 	c := v.c
-	v.cfg = disk.Config{Dir: c.cfg.Dir, Cluster: c.cluster, Bucket: c.bucket(), Logger: c.log.Named("disk")}
+	v.cfg = disk.Config{Dir: c.cfg.Dir, Cluster: c.cluster, Bucket: c.bucket(), Turn: c.turns, Logger: c.log.Named("disk")}
 	if c.cfg.disk != nil {
 		c.cfg.disk(&v.cfg)
 	}

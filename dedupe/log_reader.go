@@ -24,6 +24,10 @@ var ErrRecreated = partition.ErrRecreated
 
 // LogReader reads receipt logs. It keeps no state between reads; all methods may be called concurrently.
 type LogReader struct {
+	// Turn is taken while what was fetched is opened, decoded and handed over; each may give it back and take it again. It is set before the
+	// first Read, or nil.
+	Turn Turn
+
 	opts   []kgo.Opt
 	making sync.Mutex // kgo.NewClient writes into the codecs of a compression option: clients of the same options are made in turn
 }
@@ -55,6 +59,10 @@ func (r *LogReader) Read(ctx context.Context, topic string, number int32, from, 
 	}
 	defer cl.Close()
 	s := scan{log: partition.Reader{Client: cl, Topic: topic, Partition: number, Bytes: fetchBytes}, next: from, to: to, each: each}
+	if r.Turn != nil {
+		s.turn = r.Turn
+		s.log.Opening = func() { s.turn.Take(); s.taken = true }
+	}
 	return s.run(ctx)
 }
 
@@ -64,6 +72,9 @@ type scan struct {
 	next int64 // offset to fetch next
 	to   int64
 	each func(*Entry) error
+
+	turn  Turn // nil: none
+	taken bool
 }
 
 func (s *scan) named(err error) error {
@@ -117,6 +128,10 @@ func (s *scan) enter(ctx context.Context) error {
 // step fetches once and hands over what came.
 func (s *scan) step(ctx context.Context) error {
 	got, next, err := s.log.Fetch(ctx, s.next)
+	if s.taken {
+		s.taken = false
+		defer s.turn.Give()
+	}
 	if err != nil {
 		return s.named(err)
 	}

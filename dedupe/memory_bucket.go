@@ -85,6 +85,16 @@ func (b *bucket) receipt(at uint32) Receipt {
 	return r
 }
 
+// read is receipt for one that is read into again and again: it is large to copy.
+func (b *bucket) read(r *Receipt, at uint32) {
+	c := b.at(at)
+	r.Identity, r.Gen, r.Hop, r.State, r.Attempt, r.Origin = c.id, c.gen, c.hop, c.state, c.attempt, c.origin
+	r.KeyHash, r.Digest, r.Code, r.Repeats, r.At = c.keyHash, c.digest, c.code, c.repeats, c.stamp
+	if r.Result = nil; c.result != 0 {
+		r.Result = b.result(at)
+	}
+}
+
 // set overwrites everything of a place.
 func (b *bucket) set(at uint32, r *Receipt, result []byte, stamp uint32) {
 	*b.at(at) = record{id: r.Identity, origin: r.Origin, keyHash: r.KeyHash, digest: r.Digest, gen: r.Gen, hop: r.Hop,

@@ -67,6 +67,21 @@ func (x *index) insert(h uint64, seq, at uint32, alive func(seq uint32) bool) {
 	}
 }
 
+// expect makes room for about n records in an index that has none.
+func (x *index) expect(n int) {
+	each := n / len(x.parts)
+	if each < minSlots {
+		return
+	}
+	size := minSlots
+	for size*3 < 5*each { // some parts get more than others
+		size *= 2
+	}
+	for i := range x.parts {
+		x.parts[i] = part{slots: make([]slot, size), shift: uint8(32 - bits.TrailingZeros(uint(size)))}
+	}
+}
+
 // rebuild sizes the part for twice its live slots and leaves the dead ones behind.
 func (p *part) rebuild(alive func(seq uint32) bool) {
 	live := 0

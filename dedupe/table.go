@@ -22,6 +22,13 @@ func NewTable(width time.Duration) *Table {
 	return &Table{m: memory{width: int64(width), index: newIndex(), first: 1, open: map[int64]uint32{}}}
 }
 
+// NewTableFor is NewTable for about as many jobs as that: its index need not grow on the way there.
+func NewTableFor(width time.Duration, jobs int) *Table {
+	t := NewTable(width)
+	t.m.index.expect(jobs)
+	return t
+}
+
 // BucketOf is the number of the bucket in which something appended at that time lies: floor(time / width), aligned to the
 // epoch of Unix time.
 func BucketOf(at time.Time, width time.Duration) int64 {
@@ -80,6 +87,18 @@ func (t *Table) Join(r *Receipt, bucket int64, stamp uint32, below Below) (was i
 	m.index.insert(h, seq, at, m.alive)
 	m.jobs++
 	return was, known, true
+}
+
+// Fetch brings what Join and Find of these jobs look at first into the cache: it lies anywhere, and one after the other would be waited for.
+func (t *Table) Fetch(list []Receipt) (sum uint32) {
+	x := &t.m.index
+	for i := range list {
+		h := x.hash(&list[i].Identity)
+		if p := x.part(h); len(p.slots) > 0 {
+			sum |= p.slots[p.home(markOf(h))].mark
+		}
+	}
+	return sum
 }
 
 // Unfinished calls f with each job that has not ended and its bucket, see Store.Unfinished.

@@ -31,7 +31,7 @@ func (t *Table) Sorted(bucket int64) iter.Seq[*Receipt] {
 			if i%ahead == 0 { // they lie anywhere: wait for many at a time
 				t.m.fetch(refs[i:min(i+ahead, len(refs))])
 			}
-			r = t.m.buckets[refs[i].bucket].receipt(refs[i].at)
+			t.m.buckets[refs[i].bucket].read(&r, refs[i].at)
 			if !yield(&r) {
 				return
 			}

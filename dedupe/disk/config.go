@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"runtime"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -30,6 +31,8 @@ type Config struct {
 	Crowd int
 	// MergeAt is how many receipts a segment has from which it is left as it is in a crowd. Defaults to 16 x FlushAt.
 	MergeAt int
+	// Turn is taken for as long as the DB writes in the background. Defaults to none.
+	Turn dedupe.Turn
 	// Logger defaults to none.
 	Logger *zap.Logger
 
@@ -52,6 +55,9 @@ func (cfg Config) withDefaults() Config {
 	if cfg.MergeAt <= 0 {
 		cfg.MergeAt = 16 * cfg.FlushAt
 	}
+	if cfg.Turn == nil {
+		cfg.Turn = anyTime{}
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
@@ -67,6 +73,12 @@ func (cfg Config) withDefaults() Config {
 	}
 	return cfg
 }
+
+// anyTime is a Turn of as many places as there are takers.
+type anyTime struct{}
+
+func (anyTime) Take() { runtime.Gosched() }
+func (anyTime) Give() {}
 
 // Key names a task by what its log is, not by names that a topic made anew may have again.
 type Key struct {

@@ -23,6 +23,7 @@ type crashing struct {
 	t     *testing.T
 	cfg   Config
 	fs    *vfs.MemFS
+	links sync.Mutex
 	db    *DB
 	every int
 	calls int
@@ -37,6 +38,18 @@ type happened struct {
 	of     dedupe.Place
 }
 
+// linking keeps links apart from clones: MemFS takes a lock twice to make one, and a clone that waits for it in between is waited for.
+type linking struct {
+	vfs.FS
+	mu *sync.Mutex
+}
+
+func (l linking) Link(from, to string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.FS.Link(from, to)
+}
+
 func newCrashing(t *testing.T, every int) *crashing {
 	c := &crashing{t: t, cfg: Config{Dir: "db", FlushAt: 3, MergeAt: 8, Crowd: 1}, fs: vfs.NewCrashableMem(), every: every}
 	c.open()
@@ -44,7 +57,7 @@ func newCrashing(t *testing.T, every int) *crashing {
 }
 
 func (c *crashing) open() {
-	c.cfg.fs = c.fs
+	c.cfg.fs = linking{c.fs, &c.links}
 	db, err := Open(c.cfg)
 	if err != nil {
 		c.t.Fatal(err)
@@ -77,7 +90,9 @@ func (c *crashing) crash() {
 	if c.calls++; c.calls%c.every > 0 {
 		return
 	}
+	c.links.Lock()
 	image := c.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50 * rand.IntN(3), RNG: randomSource()})
+	c.links.Unlock()
 	_ = c.db.Close()
 	c.fs = image
 	c.open()

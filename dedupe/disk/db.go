@@ -61,7 +61,8 @@ type failure struct{ err error }
 
 // Task opens the receipts of a task: what was applied to it before, in this process or an earlier one. Whoever had it open has
 // it no longer: Apply of that store returns dedupe.ErrClosed. The store is one goroutine's at a time, and both must be the same
-// goroutine's if the other is still in use. Closing it keeps what it knows.
+// goroutine's if the other is still in use; while it asks for nothing but Position and Len, another one may call Apply. Closing it keeps what
+// it knows.
 //
 // Where a read fails, Get finds nothing: check Failed before acting on what was not found. A DB that is closed serves no Apply.
 func (db *DB) Task(k Key) dedupe.Store {

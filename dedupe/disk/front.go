@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -11,23 +12,40 @@ import (
 
 // front answers most questions for a job that nobody knows with one look at memory a generation, instead of three a segment:
 // blocked Bloom filters of all that segments hold, 1.5 bytes a receipt. A generation takes the receipts of some rounds, and goes when
-// nothing of those rounds is left. It is not on disk: after Open the worker reads the receipts once to make it, and until then the
-// segments' own filters answer.
+// nothing of those rounds is left. Generations are written when they are full, and when the DB is closed (front_saved.go). Of rounds
+// that none which was written has, after a crash, the worker reads the receipts once, and until then the segments' own filters answer.
 type front struct {
-	gens atomic.Pointer[[]*generation] // nil: not complete
+	shown atomic.Pointer[shown]
 
 	// the worker's
-	all      []*generation
-	complete bool
+	all   []*generation
+	blind rounds   // of which there is no generation yet
+	stale []uint32 // numbers of what was written and is not wanted any more: to be excised once the manifest does not name them
 }
+
+// shown is what any goroutine asks.
+type shown struct {
+	gens  []*generation
+	blind rounds
+}
+
+// rounds are those from one to another.
+type rounds struct{ from, to uint64 }
+
+// none are no rounds; others join it.
+var none = rounds{math.MaxUint64, 0}
+
+func (r rounds) empty() bool { return r.from > r.to }
 
 // generation is a Bloom filter in blocks of 256 bits: a look at one touches one cache line.
 type generation struct {
 	words []uint64      // read by any goroutine while the worker sets bits
 	room  int           // receipts that still fit
+	fresh int           // receipts since it was written
 	batch []uint64      // hashes on their way in
 	from  uint64        // the first round it has receipts of
 	to    atomic.Uint64 // and the last
+	saved saved         // what of it is on disk
 }
 
 const (
@@ -55,6 +73,7 @@ func (g *generation) block(h uint64) (words []uint64, which uint64) {
 // add takes a receipt. It is not there before settle.
 func (g *generation) add(h uint64) {
 	g.room--
+	g.fresh++
 	if g.batch = append(g.batch, h); len(g.batch) == frontBatch {
 		g.settle()
 	}
@@ -95,12 +114,9 @@ func (g *generation) contains(h uint64) bool {
 
 // look returns the rounds whose segments may have the receipt; they are empty, from > to, where none has.
 func (f *front) look(h uint64) (from, to uint64) {
-	gens := f.gens.Load()
-	if gens == nil {
-		return 0, math.MaxUint64
-	}
-	from = math.MaxUint64
-	for _, g := range *gens {
+	s := f.shown.Load()
+	from, to = s.blind.from, s.blind.to
+	for _, g := range s.gens {
 		if g.contains(h) {
 			from, to = min(from, g.from), max(to, g.to.Load())
 		}
@@ -108,10 +124,22 @@ func (f *front) look(h uint64) (from, to uint64) {
 	return from, to
 }
 
-// open is the generation that takes the receipts of a round. What it gets is there before a segment shows it.
+// fetch brings what look looks at for these hashes into the cache.
+func (f *front) fetch(hashes []uint64) (sum uint64) {
+	gens := f.shown.Load().gens
+	for _, h := range hashes {
+		for _, g := range gens {
+			words, _ := g.block(h)
+			sum |= atomic.LoadUint64(&words[0])
+		}
+	}
+	return sum
+}
+
+// open is the generation that takes the receipts of a round, of which no other has any. What it gets is there before a segment shows it.
 func (f *front) open(round uint64) *generation {
 	n := len(f.all)
-	if n == 0 || f.all[n-1].room <= 0 {
+	if n == 0 || f.all[n-1].room <= 0 && f.all[n-1].to.Load() < round {
 		size := firstGeneration
 		if n > 0 {
 			size = min(lastGeneration, max(size, 4*f.all[n-1].size()))
@@ -126,32 +154,28 @@ func (f *front) open(round uint64) *generation {
 
 func (g *generation) size() int { return len(g.words) * 64 / bitsPerReceipt }
 
-func (f *front) publish() {
-	if f.complete {
-		all := f.all
-		f.gens.Store(&all)
-	}
-}
+func (f *front) publish() { f.shown.Store(&shown{f.all, f.blind}) }
 
-// fillFront reads the receipts that were there when the DB was opened. What is more urgent is done in between.
+// fillFront reads the receipts of the rounds that no generation has. What is more urgent is done in between.
 func (db *DB) fillFront() error {
+	f := &db.front
 	db.mu.Lock()
-	segs := db.segs
+	segs := slices.DeleteFunc(slices.Clone(db.segs), func(s *segment) bool { return s.order < f.blind.from || s.low > f.blind.to })
 	db.mu.Unlock()
 	sum := 0
 	for _, s := range segs {
 		sum += s.count
 	}
-	g := newGeneration(sum+1, 0)
-	g.to.Store(db.round.Load())
+	g := newGeneration(sum, f.blind.from)
+	g.to.Store(f.blind.to)
+	g.room = 0 // it takes nothing of later rounds
 	for _, s := range segs {
 		if err := db.fillFrom(g, s); err != nil {
 			return err
 		}
 	}
 	g.settle()
-	f := &db.front
-	f.all, f.complete = append([]*generation{g}, f.all...), true
+	f.all, f.blind = append([]*generation{g}, f.all...), none
 	f.publish()
 	return nil
 }
@@ -168,6 +192,7 @@ func (db *DB) fillFrom(g *generation, s *segment) error {
 	defer func() { _ = guard(it.Close) }()
 	for ok, more := true, it.First; ok; more = it.Next {
 		n := 0
+		db.cfg.Turn.Take()
 		err := guard(func() error {
 			for ok = more(); ok; ok = it.Next() {
 				num, id := split(it.Key()[5:])
@@ -178,6 +203,7 @@ func (db *DB) fillFrom(g *generation, s *segment) error {
 			}
 			return it.Error()
 		})
+		db.cfg.Turn.Give()
 		if err != nil {
 			return fmt.Errorf("segment %d cannot be read: %w", s.no, err)
 		}
@@ -198,6 +224,8 @@ func (f *front) drop(segs []*segment) {
 		}
 		if used {
 			kept = append(kept, g)
+		} else if g.saved.no != 0 {
+			f.stale = append(f.stale, g.saved.no)
 		}
 	}
 	if len(kept) < len(f.all) {

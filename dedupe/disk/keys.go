@@ -13,6 +13,7 @@ const (
 	kindUnfinished = 2 // the same key, no value: the job has not ended (dedupe.Receipt.Unfinished)
 	kindFilter     = 3 // 4 bytes number of the piece: the filter (filter.go)
 	kindManifest   = 4 // nothing: the manifest (manifest.go)
+	kindFront      = 5 // nothing: a generation of the front (front_saved.go)
 
 	receiptKey = 4 + 1 + 4 + 16
 )

@@ -25,6 +25,13 @@ type manifest struct {
 	NextTask uint32        `json:"next_task"`
 	Segments []segmentLine `json:"segments"`
 	Tasks    []taskLine    `json:"tasks"`
+	Front    *frontState   `json:"front,omitempty"` // nil: an earlier program wrote it
+}
+
+// frontState is what of the front is on disk. Earlier programs leave it out of what they write, and excise the generations.
+type frontState struct {
+	Covered     uint64      `json:"covered"` // all receipts of rounds up to this one are in some generation
+	Generations []frontLine `json:"generations"`
 }
 
 type segmentLine struct {
@@ -82,6 +89,8 @@ func (db *DB) manifest(segs []*segment, withFrozen bool) ([]byte, error) {
 	for _, t := range db.tasks {
 		m.Tasks = append(m.Tasks, t.line(withFrozen))
 	}
+	m.Front = &frontState{}
+	m.Front.Generations, m.Front.Covered = db.front.lines(m.Round)
 	slices.SortFunc(m.Tasks, func(a, b taskLine) int { return cmp.Compare(a.Num, b.Num) })
 	return json.Marshal(&m)
 }

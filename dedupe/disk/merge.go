@@ -115,9 +115,11 @@ func (db *DB) merge(run []*segment) (err error) {
 			return err
 		}
 		if n%yield == 0 {
+			w.give()
 			if err := db.flushBetween(yield); err != nil {
 				return err
 			}
+			w.take()
 		}
 	}
 	if w.seg.count == 0 {

@@ -141,7 +141,7 @@ func (db *DB) restore() error {
 	if err != nil {
 		return err
 	}
-	db.front.complete = len(numbers) == 0
+	db.front.blind = none
 	db.front.publish()
 	if len(numbers) == 0 {
 		db.seed = [2]uint64{rand.Uint64(), rand.Uint64()}
@@ -182,6 +182,10 @@ func (db *DB) restore() error {
 			return err
 		}
 	}
+	if err := db.loadFront(m, numbers); err != nil {
+		return err
+	}
+	db.front.publish()
 	return db.clean(numbers)
 }
 
@@ -223,7 +227,8 @@ func (db *DB) numbers() (out []uint32, err error) {
 // clean excises what a crash left: what no manifest names any more, or not yet. The manifest in force stays.
 func (db *DB) clean(numbers []uint32) error {
 	for _, no := range numbers {
-		if slices.ContainsFunc(db.segs, func(s *segment) bool { return s.no == no }) {
+		if slices.ContainsFunc(db.segs, func(s *segment) bool { return s.no == no }) ||
+			slices.ContainsFunc(db.front.all, func(g *generation) bool { return g.saved.no == no }) {
 			continue
 		}
 		if no == db.next {

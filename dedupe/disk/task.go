@@ -149,10 +149,12 @@ type absent []atomic.Uint64
 
 const absentPlaces = 1 << 18 // 2 MiB: a job is in flight for a tick or two
 
-func (a absent) note(h uint64) { a[h&(absentPlaces-1)].Store(h) }
+func (a absent) at(h uint64) *atomic.Uint64 { return &a[h&(absentPlaces-1)] }
+
+func (a absent) note(h uint64) { a.at(h).Store(h) }
 
 func (a absent) take(h uint64) bool {
-	p := &a[h&(absentPlaces-1)]
+	p := a.at(h)
 	return p.Load() == h && h != 0 && p.CompareAndSwap(h, 0)
 }
 
@@ -219,6 +221,11 @@ func (s *store) Apply(e *dedupe.Entry) error {
 func (t *task) join(active *dedupe.Table, list []dedupe.Receipt, bucket int64, stamp uint32) {
 	fresh := 0
 	for i := range list {
+		if i%together == 0 {
+			next := list[i:min(i+together, len(list))]
+			active.Fetch(next)
+			t.fetch(next)
+		}
 		was, known, counts := active.Join(&list[i], bucket, stamp, t)
 		switch {
 		case !counts:
@@ -233,6 +240,31 @@ func (t *task) join(active *dedupe.Table, list []dedupe.Receipt, bucket int64, s
 		t.live[bucket] += fresh
 		t.jobs += fresh
 	}
+}
+
+// together is how many receipts are joined at a time: what they look at is fetched from memory side by side.
+const together = 32
+
+// fetch brings what Find of these jobs looks at first into the cache. The caller holds t.mu.
+func (t *task) fetch(list []dedupe.Receipt) (sum uint64) {
+	var hashes [together]uint64
+	for i := range list {
+		hashes[i] = hash(t.db.seed, t.num, &list[i].Identity)
+		sum |= t.db.absent.at(hashes[i]).Load()
+	}
+	asked := hashes[:0]
+	for _, h := range hashes[:len(list)] {
+		if t.db.absent.at(h).Load() != h { // of the others no more is asked
+			asked = append(asked, h)
+		}
+	}
+	if len(asked) == 0 {
+		return sum
+	}
+	if v := t.view.Load(); v.frozen != nil {
+		sum |= uint64(v.frozen.Fetch(list))
+	}
+	return sum | t.db.front.fetch(asked)
 }
 
 // forgetJob carries an order to forget out.

@@ -79,10 +79,10 @@ func (db *DB) step(all bool) (did bool, err error) {
 	if db.dirty.Load() || db.limit.Load() > db.swept {
 		return true, db.sweep()
 	}
-	if all {
-		return false, nil
+	if did, err = db.saveFront(all); did || err != nil || all {
+		return did, err
 	}
-	if !db.front.complete {
+	if !db.front.blind.empty() {
 		return true, db.fillFront()
 	}
 	if run := db.mergeable(); run != nil {
@@ -179,7 +179,7 @@ func (db *DB) freeze() {
 			t.marked, t.hasFrozen = false, true
 			t.frozen = state{pos: t.pos.Clone(), live: cloneLive(t.live), last: t.last, expired: t.expired, forgotten: maps.Clone(t.forgotten)}
 			if v := t.view.Load(); v.active.Len() > 0 {
-				t.look(dedupe.NewTable(db.cfg.Bucket), v.active, round, db.segs)
+				t.look(dedupe.NewTableFor(db.cfg.Bucket, v.active.Len()), v.active, round, db.segs)
 			}
 			db.hot.Add(-int64(t.weight))
 			t.weight = 0
@@ -238,6 +238,7 @@ func (db *DB) ingest(w *writer, flushed bool, gone []*segment, each func(t *task
 	db.mu.Lock()
 	segs := slices.DeleteFunc(slices.Concat(db.segs, w.segs), func(s *segment) bool { return slices.Contains(gone, s) })
 	b, err := db.manifest(segs, flushed)
+	stale := db.front.stale
 	db.mu.Unlock()
 	if err != nil {
 		return err
@@ -254,6 +255,7 @@ func (db *DB) ingest(w *writer, flushed bool, gone []*segment, each func(t *task
 	for _, s := range gone {
 		db.trash = append(db.trash, s.no)
 	}
+	db.trash, db.front.stale = append(db.trash, stale...), db.front.stale[len(stale):]
 	if db.inForce != 0 {
 		db.trash = append(db.trash, db.inForce)
 	}
@@ -278,10 +280,16 @@ func (db *DB) ingest(w *writer, flushed bool, gone []*segment, each func(t *task
 func (db *DB) adjoining() int {
 	slices.Sort(db.trash)
 	first, next := db.trash[0], db.inForce // the lowest number in force above first
-	for _, s := range db.segs {            // only the worker changes them
-		if s.no > first && s.no < next {
-			next = s.no
+	nearer := func(no uint32) {
+		if no > first && no < next {
+			next = no
 		}
+	}
+	for _, s := range db.segs { // only the worker changes them
+		nearer(s.no)
+	}
+	for _, g := range db.front.all {
+		nearer(g.saved.no)
 	}
 	n, _ := slices.BinarySearch(db.trash, next)
 	return max(1, n)

@@ -2,7 +2,6 @@ package disk
 
 import (
 	"fmt"
-	"runtime"
 
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/v2/sstable"
@@ -14,7 +13,7 @@ import (
 // tableOptions: receipts are hashes, which no compression shortens. Large index blocks, since a segment is read at random places.
 var tableOptions = sstable.WriterOptions{TableFormat: sstable.TableFormatPebblev4, BlockSize: 4 << 10, IndexBlockSize: 256 << 10, Compression: sstable.NoCompression}
 
-// breath is after how many receipts a writer lets other goroutines run, some tenths of a millisecond: jobs under way must not wait until the
+// breath is after how many receipts a writer lets others run, some tenths of a millisecond: jobs under way must not wait until the
 // runtime takes its processor away, ten milliseconds later.
 const breath = 512
 
@@ -30,6 +29,7 @@ type writer struct {
 	seg        *segment
 	unfinished []key
 	filters    filterBuilder
+	turn       bool        // Config.Turn is taken, from begin until the file is complete
 	front      *generation // that takes what is written for the first time
 }
 
@@ -50,7 +50,20 @@ func (w *writer) begin(bucket int64, low, order uint64) error {
 	w.seg = &segment{no: w.db.number(), bucket: bucket, low: low, order: order}
 	w.unfinished = w.unfinished[:0]
 	w.filters.reset()
-	return w.create(w.seg.no)
+	if err := w.create(w.seg.no); err != nil {
+		return err
+	}
+	w.take()
+	return nil
+}
+
+func (w *writer) take() { w.db.cfg.Turn.Take(); w.turn = true }
+
+func (w *writer) give() {
+	if w.turn {
+		w.turn = false
+		w.db.cfg.Turn.Give()
+	}
 }
 
 // add takes the next receipt, in the order of task and identity.
@@ -63,7 +76,8 @@ func (w *writer) add(num uint32, id *job.Identity, value []byte, ended bool) err
 		w.seg.tasks = append(w.seg.tasks, num)
 	}
 	if w.seg.count++; w.seg.count%breath == 0 {
-		runtime.Gosched()
+		w.give()
+		w.take()
 	}
 	if !ended {
 		k[4] = kindUnfinished
@@ -120,6 +134,7 @@ func (w *writer) manifest(b []byte) (no uint32, err error) {
 
 // close completes a file; its content is synced then.
 func (w *writer) close() error {
+	w.give()
 	sst := w.sst
 	w.sst = nil
 	return sst.Close()

@@ -20,7 +20,8 @@ import (
 
 // A round is an instance that begins with nothing and works on two topics: the receipt log of the one holds the receipts of a
 // window, that of the other is empty. While the one's tasks are being restored jobs are enqueued for the other, one every few
-// milliseconds, and go on when all are; a latency runs from before the produce to the start of the handler. The time of the restore is that
+// milliseconds, and go on when all are; a latency runs from before the produce to the start of the handler. It counts from when the other's
+// tasks all work, which is soon: beside_began_s says how long after the first task was seen reading. The time of the restore is that
 // from when the first task is seen reading until the last one works.
 var restoreCase = Case{
 	Name:     "restore",
@@ -48,7 +49,8 @@ type restoreParams struct {
 type restored struct {
 	Receipts int     `json:"receipts"`
 	Seconds  float64 `json:"seconds"`
-	CPU      float64 `json:"cpu"` // seconds
+	CPU      float64 `json:"cpu"`   // seconds
+	Began    float64 `json:"began"` // seconds until the tasks beside worked
 	During   []int64 `json:"during"`
 	After    []int64 `json:"after"`
 }
@@ -79,6 +81,7 @@ func runRestore(ctx context.Context, e *env) error {
 		r.addSpread("p99_ms", each(rounds, func(m restored) float64 { return quantile(m.During, 0.99) / 1e6 }))
 		r.addSpread("after_p99_ms", each(rounds, func(m restored) float64 { return quantile(m.After, 0.99) / 1e6 }))
 		r.addSpread("p99_above_ms", each(rounds, restored.worse))
+		r.addSpread("beside_began_s", each(rounds, func(m restored) float64 { return m.Began }))
 		r.addSpread("jobs_beside", each(rounds, func(m restored) float64 { return float64(len(m.During)) }))
 		r.addSpread("receipts", each(rounds, func(m restored) float64 { return float64(m.Receipts) }))
 		r.Seconds = each(rounds, func(m restored) float64 { return m.Seconds }).low
@@ -135,25 +138,32 @@ func restoreSide(ctx context.Context, s *side) (any, error) {
 		if err != nil {
 			return err
 		}
-		from, to, err := watchRestore(ctx, c, &p, &out)
+		from, live, to, err := watchRestore(ctx, c, &p, &out)
 		out.Seconds, out.CPU = to.Sub(from).Seconds(), (processorTime() - before).Seconds()
 		if err == nil && p.Beside != "" {
 			sleep(ctx, besideWarm+time.Duration(p.Seconds*float64(time.Second)))
 		}
 		err = errors.Join(err, stop())
-		out.During, out.After = b.latencies(from, to), b.latencies(to.Add(besideWarm), time.Now())
+		out.Began = live.Sub(from).Seconds()
+		if out.During = b.latencies(live, to); len(out.During) == 0 { // a log so short that they came after it
+			out.During = b.latencies(from, to)
+		}
+		out.After = b.latencies(to.Add(besideWarm), time.Now())
 		return err
 	})
 	return out, err
 }
 
-// watchRestore waits until every task has been restored and says from when to when that was.
-func watchRestore(ctx context.Context, c *consumer.Consumer, p *restoreParams, out *restored) (from, to time.Time, err error) {
+// watchRestore waits until every task has been restored and says from when to when that was, and since when all tasks beside work.
+func watchRestore(ctx context.Context, c *consumer.Consumer, p *restoreParams, out *restored) (from, live, to time.Time, err error) {
 	for sleep(ctx, lookEvery) {
-		working, receipts := 0, 0
+		working, beside, receipts := 0, 0, 0
 		now := time.Now()
 		for _, t := range c.Status().Tasks {
 			if t.Topic != p.Topic {
+				if t.Phase == "running" {
+					beside++
+				}
 				continue
 			}
 			receipts += t.Receipts
@@ -167,12 +177,18 @@ func watchRestore(ctx context.Context, c *consumer.Consumer, p *restoreParams, o
 		if from.IsZero() && working > 0 { // it was too short to be seen
 			from = now.Add(-lookEvery)
 		}
+		if live.IsZero() && beside == partitions {
+			live = now
+		}
 		if working == partitions {
 			out.Receipts = receipts
-			return from, time.Now(), nil
+			if live.IsZero() {
+				live = now
+			}
+			return from, live, now, nil
 		}
 	}
-	return from, time.Now(), ctx.Err()
+	return from, live, time.Now(), ctx.Err()
 }
 
 // beside is a stream of jobs for tasks that work, and when they were sent and started.

@@ -29,6 +29,7 @@ type Reader struct {
 	Committed    bool             // without what stands in transactions that are open or were aborted
 	Bytes        int32            // of one fetch; the first batch comes whole, however large
 	Decompressor kgo.Decompressor // nil: the client's default
+	Opening      func()           // called when a fetch has come, before its batches are opened; nil: nothing
 
 	known  bool
 	leader int32 // once known
@@ -163,6 +164,9 @@ func (p *Reader) Fetch(ctx context.Context, at int64) (got kgo.FetchPartition, n
 		isolation := kgo.ReadUncommitted()
 		if p.Committed {
 			isolation = kgo.ReadCommitted()
+		}
+		if p.Opening != nil {
+			p.Opening()
 		}
 		if p.Decompressor == nil {
 			p.Decompressor = kgo.DefaultDecompressor()

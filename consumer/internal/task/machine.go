@@ -300,3 +300,6 @@ func (m *Machine) letGo() {
 
 // Owning reports whether the machine waits for the ack of its ownership record.
 func (m *Machine) Owning() bool { return m.phase == owning }
+
+// Restoring reports whether the machine waits for its log to be read. Until ReadDone it asks the store for its position and size alone.
+func (m *Machine) Restoring() bool { return m.phase == restoring }
