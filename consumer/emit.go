@@ -108,6 +108,6 @@ func (c *Consumer) emit(h *handle, w *task.Write) {
 			c.watch.suspect(err)
 			c.complain("emit", h.key.topic, err, zap.Int32("partition", h.key.partition))
 		}
-		h.shard.post(h, func(m *task.Machine, now int64) { m.Written(w, res, now) })
+		h.answer(w, res)
 	})
 }

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,10 +39,43 @@ type handle struct {
 	done     bool               // the shard's: drained is closed
 	parts    []commit.Partition // guarded by Consumer.mu
 	load     load
+	answers  answers
 	mute     map[string]bool // guarded by Consumer.mu: topics in which nothing is committed
 }
 
 func (h *handle) name() string { return h.key.topic + "/" + itoa(int(h.key.partition)) }
+
+// answers is how writes ended, on their way to the machine. A produce request brings hundreds of them one by one: they go
+// together, and the shard looks at the task once for all.
+type answers struct {
+	mu   sync.Mutex
+	list []task.Answer
+
+	spare []task.Answer // the shard's
+}
+
+// answer tells the machine how a write ended. Any goroutine may call it.
+func (h *handle) answer(w *task.Write, res task.WriteResult) {
+	a := &h.answers
+	a.mu.Lock()
+	a.list = append(a.list, task.Answer{Write: w, Result: res})
+	first := len(a.list) == 1
+	a.mu.Unlock()
+	if first { // else an input that takes them all is on its way
+		h.shard.post(h, h.answered)
+	}
+}
+
+func (h *handle) answered(m *task.Machine, now int64) {
+	a := &h.answers
+	a.mu.Lock()
+	list := a.list
+	a.list = a.spare
+	a.mu.Unlock()
+	m.Written(list, now)
+	clear(list)
+	a.spare = list[:0]
+}
 
 // attempts is the context under which the attempts of a handle run; replaced when a lost lease comes back.
 type attempts struct {

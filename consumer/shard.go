@@ -24,6 +24,7 @@ type shard struct {
 	tally   *task.Tally // nil without metrics
 	touched []*handle
 	records []task.Record // on their way into a machine
+	nextDue time.Time     // by the local clock: before it nothing is released between ticks
 	expired int64
 }
 
@@ -84,14 +85,17 @@ func (s *shard) run() {
 		}
 		s.drainInbox()
 		if local := time.Now(); local.Before(next) {
-			s.due(s.c.clock.now())
+			if !local.Before(s.nextDue) && s.due(s.c.clock.now()) {
+				s.nextDue = local.Add(dueStep)
+			}
 		} else {
 			due := next
 			next = local.Add(s.c.cfg.Tick)
 			s.tick(s.c.clock.now())
 			s.c.metrics.ticked(due)
 		}
-		timer.Reset(s.nextWake(time.Until(next)))
+		local := time.Now()
+		timer.Reset(s.nextWake(next.Sub(local), s.nextDue.Sub(local)))
 	}
 }
 
@@ -161,23 +165,29 @@ func (s *shard) setLease(h *handle, leased bool, now int64) {
 	h.m.Hold(task.Lease, !leased, now)
 }
 
-// due serves the machines that have something to release before the next tick.
-func (s *shard) due(now int64) {
+// dueStep is how long after something was released the next is: thousands that come due in a second cost a look at their
+// task, a way to the pool and the waking of a worker for each few of them, not for each.
+const dueStep = 2 * time.Millisecond
+
+// due serves the machines that have something to release before the next tick, and reports whether there were any.
+func (s *shard) due(now int64) (released bool) {
 	for h := range s.handles {
 		if at := h.m.NextDue(); at != 0 && at <= now {
 			h.m.Tick(false, now)
 			s.touched = append(s.touched, h)
+			released = true
 		}
 	}
 	s.carryAll()
+	return released
 }
 
-// nextWake is how long to wait: until the tick, or until something is due before.
-func (s *shard) nextWake(tick time.Duration) time.Duration {
+// nextWake is how long to wait: until the tick, or until something is due before, though not shorter than step.
+func (s *shard) nextWake(tick, step time.Duration) time.Duration {
 	now := s.c.clock.now()
 	for h := range s.handles {
 		if at := h.m.NextDue(); at != 0 {
-			tick = min(tick, time.Duration(at-now))
+			tick = min(tick, max(step, time.Duration(at-now)))
 		}
 	}
 	return max(0, tick)

@@ -49,7 +49,7 @@ func (c *Consumer) written(h *handle, w *task.Write, r *kgo.Record, err error) {
 		c.watch.suspect(err)
 		c.complain("write", r.Topic, err, zap.Int32("partition", r.Partition))
 	}
-	h.shard.post(h, func(m *task.Machine, now int64) { m.Written(w, res, now) })
+	h.answer(w, res)
 }
 
 func (c *Consumer) record(h *handle, w *task.Write) *kgo.Record {

@@ -70,7 +70,7 @@ func (m *Machine) decide(e *Entry) {
 
 // isLeaving reports whether another record of the job waits for an ack: what e is will be known then.
 func (m *Machine) isLeaving(e *Entry) bool {
-	return len(m.leaving) > 0 && m.leaving[e.env.Identity] != nil
+	return m.leaving.has(&e.env.Identity)
 }
 
 // known settles what the receipts have an answer for: another payload under the same identity, a duplicate, a stale copy.

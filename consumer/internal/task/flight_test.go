@@ -65,7 +65,7 @@ func (x *flight) answer() {
 	if x.res == TooLarge { // ends here, or its letter follows
 		delete(p.active, x.write.Entry)
 	}
-	p.m.Written(x.write, x.res, p.w.now)
+	p.m.Written([]Answer{{x.write, x.res}}, p.w.now)
 	p.carry()
 }
 

@@ -85,11 +85,11 @@ type Machine struct {
 	byTopic  map[string]*source
 	carried  map[dedupe.TopicID]int64 // frontiers of the log for partitions not read here
 
-	lanes    map[uint64]*Entry       // tail of each lane; its head, and what is chained to it, are past inLane
-	leaving  map[job.Identity]*Entry // out of their lanes, waiting for the ack of what replaces them
-	second   []*Entry                // heads that wait for one of those, of the same job
-	heads    []*Entry                // new heads of lanes to be looked at before the input ends
-	parked   []*Entry                // heads that wait for the phase to be running
+	lanes    map[uint64]*Entry // tail of each lane; its head, and what is chained to it, are past inLane
+	leaving  leaving           // out of their lanes, waiting for the ack of what replaces them
+	second   []*Entry          // heads that wait for one of those, of the same job
+	heads    []*Entry          // new heads of lanes to be looked at before the input ends
+	parked   []*Entry          // heads that wait for the phase to be running
 	far      ahead
 	strict   *strict // nil without a strict kind
 	aside    aside
@@ -128,7 +128,7 @@ func New(cfg Config) *Machine {
 		cfg.Limits = DefaultLimits
 	}
 	cfg.Limits = cfg.Limits.withDefaults()
-	m := &Machine{cfg: cfg, byTopic: map[string]*source{}, carried: map[dedupe.TopicID]int64{}, texts: map[Reason]string{}, lanes: map[uint64]*Entry{}, leaving: map[job.Identity]*Entry{},
+	m := &Machine{cfg: cfg, byTopic: map[string]*source{}, carried: map[dedupe.TopicID]int64{}, texts: map[Reason]string{}, lanes: map[uint64]*Entry{},
 		epoch: -1}
 	m.main = m.addSource(cfg.Topic, cfg.TopicID, -1, 0)
 	m.strict = newStrict(cfg.Kinds)

@@ -178,7 +178,7 @@ func (m *Machine) send(w *Write) {
 	m.writing++
 	if !e.left {
 		e.left = true
-		m.leaving[e.env.Identity] = e
+		m.leaving.add(e)
 		m.leave(e)
 	}
 	if m.strict != nil {
@@ -198,9 +198,27 @@ const (
 	Refused              // anything else: it is tried again until it is acked or the task is lost
 )
 
-// Written answers a Write.
-func (m *Machine) Written(w *Write, res WriteResult, now int64) {
+// Answer is how a Write ended.
+type Answer struct {
+	Write  *Write
+	Result WriteResult
+}
+
+// Written answers Writes. It does not keep the slice.
+func (m *Machine) Written(answers []Answer, now int64) {
 	m.now = now
+	for _, a := range answers {
+		m.written(a.Write, a.Result)
+	}
+	if m.phase == gone {
+		return
+	}
+	m.lookAtHeads()
+	m.balance()
+	m.drained()
+}
+
+func (m *Machine) written(w *Write, res WriteResult) {
 	e := w.Entry
 	if e.write != w {
 		return
@@ -239,12 +257,9 @@ func (m *Machine) Written(w *Write, res WriteResult, now int64) {
 		m.refusal = w.Problem
 		m.again = append(m.again, w)
 	}
-	m.lookAtHeads()
-	m.balance()
-	m.drained()
 }
 
-// writtenLate is Written for a task that was let go meanwhile: that the copy or letter stands in its topic is true whoever
+// writtenLate is written for a task that was let go meanwhile: that the copy or letter stands in its topic is true whoever
 // owns the task, and who knows it does not run the job again.
 func (m *Machine) writtenLate(w *Write, res WriteResult) {
 	if res != Acked {
@@ -322,7 +337,7 @@ func (m *Machine) settle(e *Entry, end End) {
 		m.leave(e)
 		return
 	}
-	delete(m.leaving, e.env.Identity)
+	m.leaving.remove(e)
 	m.heads = append(m.heads, m.second...)
 	clear(m.second)
 	m.second = m.second[:0]

@@ -195,7 +195,7 @@ func TestAnswersOutOfPlace(t *testing.T) {
 	w := r.write().write
 	r.p.settleDown()
 	for _, res := range []WriteResult{Acked, Refused, TooLarge} {
-		r.p.m.Written(w, res, r.now)
+		r.p.m.Written([]Answer{{w, res}}, r.now)
 	}
 	r.p.m.Outcomes([]*Entry{e}, r.now)
 	r.p.carry()
@@ -208,7 +208,7 @@ func TestAnswersOutOfPlace(t *testing.T) {
 	x := r.write()
 	x.landWrite()
 	x.answer2(Refused) // though it landed, and the ack comes after all
-	r.p.m.Written(x.write, Acked, r.now)
+	r.p.m.Written([]Answer{{x.write, Acked}}, r.now)
 	delete(r.p.active, x.write.Entry)
 	r.p.carry()
 	r.wait(time.Second)

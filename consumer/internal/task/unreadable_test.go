@@ -33,7 +33,7 @@ func TestUnreadable(t *testing.T) {
 	out.Reset()
 	r.p.m.Out = out
 	equal(t, "frontier before the ack", r.p.m.main.frontier(r.p.m.seq), 1)
-	r.p.m.Written(w, Acked, r.now)
+	r.p.m.Written([]Answer{{w, Acked}}, r.now)
 	equal(t, "frontier after it", r.p.m.main.frontier(r.p.m.seq), 40)
 	equal(t, "dead", r.p.m.Stats().Dead, 1)
 	equal(t, "receipt", r.p.m.view(w.Entry.env.Identity).State, dedupe.Dead)

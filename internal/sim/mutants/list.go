@@ -24,7 +24,7 @@ var all = []Mutant{
 	{Name: "instant ignored", By: Task, File: decideGo, Old: "nanos(env.At) > m.now:", New: "nanos(env.At) > m.now+int64(time.Minute):"},
 	{Name: "expiry ignored", By: Task, File: decideGo, Old: "nanos(env.Expires) <= m.now:", New: "nanos(env.Expires) <= m.now-int64(time.Minute):"},
 	{Name: "lease ignored", By: Task, File: machineGo, Old: "m.holds&(1<<Lease|1<<Stopped) == 0", New: "m.holds&(1<<Stopped) == 0"},
-	{Name: "records of one job at once", By: Task, File: decideGo, Old: "return len(m.leaving) > 0 && m.leaving[e.env.Identity] != nil", New: "return false"},
+	{Name: "records of one job at once", By: Task, File: decideGo, Old: "return m.leaving.has(&e.env.Identity)", New: "return false"},
 
 	// which record is live
 	{Name: "hop ignored", By: Task, File: receiptGo, Old: "return r.State.Final() || r.Hop > hop", New: "return r.State.Final()"},
