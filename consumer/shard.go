@@ -24,7 +24,8 @@ type shard struct {
 	tally   *task.Tally // nil without metrics
 	touched []*handle
 	records []task.Record // on their way into a machine
-	nextDue time.Time     // by the local clock: before it nothing is released between ticks
+	copies  copies
+	nextDue time.Time // by the local clock: before it nothing is released between ticks
 	expired int64
 }
 

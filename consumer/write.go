@@ -18,7 +18,7 @@ import (
 	"github.com/waybill-dev/waybill/retrytopics"
 )
 
-// write produces a copy, a letter or an audit entry and tells the machine how it went.
+// write produces a copy, a letter or an audit entry and tells the machine how it went. The shard of h calls it.
 func (c *Consumer) write(h *handle, w *task.Write) {
 	if w.Dest == task.ToJobs {
 		c.emit(h, w)
@@ -56,8 +56,10 @@ func (c *Consumer) record(h *handle, w *task.Write) *kgo.Record {
 	env := w.Entry.Envelope()
 	switch w.Dest {
 	case task.ToTier:
-		return &kgo.Record{Topic: w.Topic, Partition: h.key.partition, Key: env.Key, Value: env.Payload,
-			Headers: recordHeaders(job.CopyHeaders(nil, env, &w.Stamp))}
+		r := h.shard.copies.record()
+		r.Topic, r.Partition, r.Key, r.Value = w.Topic, h.key.partition, env.Key, env.Payload
+		r.Headers = recordHeaders(h.shard.copies.headers.Copy(env, &w.Stamp))
+		return r
 	case task.ToDeadLetters:
 		f := &dlq.Filing{Envelope: env, Disposition: w.Disposition, Code: w.Code, Text: w.Text, Attempts: w.Attempts,
 			First: w.First, Last: w.Last, Handler: handlerName(w.Entry), Instance: c.cfg.Instance, Now: time.Now()}
@@ -76,6 +78,25 @@ func (c *Consumer) record(h *handle, w *task.Write) *kgo.Record {
 			"kind": env.Kind, "id": env.ID, "identity": env.Identity.String(), "origin": env.Origin.String(), "attempts": w.Attempts, "code": w.Code.String()}})
 		return &kgo.Record{Topic: l.Topic, Key: l.Key, Value: l.Value}
 	}
+}
+
+// copies is memory for the records of a shard's copies. They are made by the hundred and acked together, so some share an
+// allocation.
+type copies struct {
+	headers job.HeaderBlocks
+	records []kgo.Record
+}
+
+// copyBlock is how many records share an allocation: few enough that one that is not acked keeps little.
+const copyBlock = 16
+
+func (c *copies) record() *kgo.Record {
+	if len(c.records) == 0 {
+		c.records = make([]kgo.Record, copyBlock)
+	}
+	r := &c.records[0]
+	c.records = c.records[1:]
+	return r
 }
 
 func handlerName(e *task.Entry) string {

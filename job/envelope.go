@@ -160,22 +160,22 @@ func (p *parser) producers(name string, value []byte) bool {
 		p.fail(err)
 		return true
 	}
-	s := string(value)
-	switch name {
+	switch name { // a string is made only of what is one of these: a copy has half a dozen others
 	case HeaderVersion:
 		p.once(sawVersion, name)
 		var n uint64
-		n, err = parseUint("version", s, math.MaxInt32)
+		n, err = parseUint("version", string(value), math.MaxInt32)
 		m.Version = int(n)
 	case HeaderAt:
 		p.once(sawAt, name)
-		m.At, err = parseTime("at", s)
+		m.At, err = parseTime("at", string(value))
 	case HeaderExpires:
 		p.once(sawExpires, name)
-		m.Expires, err = parseTime("expires", s)
+		m.Expires, err = parseTime("expires", string(value))
 	case HeaderCorrelation:
 		p.once(sawCorrelation, name)
-		m.Correlation, err = s, text("correlation", s, MaxCorrelation)
+		m.Correlation = p.strings.own(value)
+		err = text("correlation", m.Correlation, MaxCorrelation)
 	default:
 		return false
 	}
@@ -219,7 +219,7 @@ func (p *parser) engines(name string, value []byte) {
 		}
 	case HeaderError:
 		p.once(sawError, name)
-		p.e.LastCode, m.LastError = parseError(string(value))
+		p.e.LastCode, m.LastError = parseError(p.strings.own(value))
 	}
 	p.fail(err)
 }

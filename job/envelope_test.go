@@ -303,8 +303,39 @@ func BenchmarkCopyHeaders(b *testing.B) {
 	raw := place
 	Decode(&e, &raw, parse(goldenJob), TrustJob, "")
 	s := Stamp{Hop: 1, Attempts: 1, Delay: time.Second, First: raw.Time, Origin: e.Origin, Code: CodeHandlerError, Text: "connection refused"}
-	b.ReportAllocs()
-	for b.Loop() {
-		CopyHeaders(nil, &e, &s)
+	var blocks HeaderBlocks
+	for name, write := range map[string]func(){"alone": func() { CopyHeaders(nil, &e, &s) }, "in blocks": func() { blocks.Copy(&e, &s) }} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				write()
+			}
+		})
+	}
+}
+
+// Headers in blocks are those made alone, whatever is written after them, appended to them or too large for a block.
+func TestHeaderBlocks(t *testing.T) {
+	var e Envelope
+	raw := place
+	Decode(&e, &raw, parse(goldenJob), TrustJob, "")
+	texts := []string{"", "connection refused", strings.Repeat("x", 500), "\xff", strings.Repeat("y", 5000)}
+	var blocks HeaderBlocks
+	var got [][]Header
+	var want []string
+	for i := range 500 {
+		s := Stamp{Hop: uint32(i), Attempts: i, Delay: time.Second, At: raw.Time, First: raw.Time, Origin: e.Origin, Code: CodeHandlerError, Text: texts[i%len(texts)]}
+		e.Headers = make([]Header, i%7*i%50)
+		hs := blocks.Copy(&e, &s)
+		got, want = append(got, hs), append(want, lines(CopyHeaders(nil, &e, &s)))
+		_ = append(hs, Header{"other", nil})
+		for j := range hs {
+			_ = append(hs[j].Value, "other"...)
+		}
+	}
+	for i := range got {
+		if lines(got[i]) != want[i] {
+			t.Fatalf("copy %d:\n%s\nwant\n%s", i, lines(got[i]), want[i])
+		}
 	}
 }

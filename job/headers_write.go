@@ -90,7 +90,17 @@ func ProducerHeaders(dst []Header, m *Message) []Header {
 func CopyHeaders(dst []Header, e *Envelope, s *Stamp) []Header {
 	text := Bounded(s.Text)
 	w := headerWriter{dst: dst}
-	w.grow(producersMost+stampMost+len(e.Headers), textBytes(&e.Message, e.WireKind)+len(s.Origin.Topic)+len(text)+producersBytes+stampBytes)
+	w.grow(copyRoom(e, s, text))
+	w.copy(e, s, text)
+	return w.dst
+}
+
+// copyRoom is how many headers a copy has at most, and about how many bytes their values.
+func copyRoom(e *Envelope, s *Stamp, text string) (n, bytes int) {
+	return producersMost + stampMost + len(e.Headers), textBytes(&e.Message, e.WireKind) + len(s.Origin.Topic) + len(text) + producersBytes + stampBytes
+}
+
+func (w *headerWriter) copy(e *Envelope, s *Stamp, text string) {
 	w.producers(&e.Message, e.WireKind, s.At)
 	w.number(HeaderHop, int64(s.Hop))
 	if s.Gen != 0 {
@@ -108,5 +118,40 @@ func CopyHeaders(dst []Header, e *Envelope, s *Stamp) []Header {
 		w.buf = append(w.buf, ": "...)
 		w.text(HeaderError, text)
 	}
-	return w.dst
+}
+
+// HeaderBlocks makes the headers of many copies cheaply: some dozens share an allocation, for as long as one of them is kept.
+// It must not be used by two goroutines at once; its zero value is ready.
+type HeaderBlocks struct {
+	headers []Header // what is written is never changed
+	bytes   []byte
+}
+
+const (
+	headerBlock = 256     // headers, of some thirty copies
+	valueBlock  = 6 << 10 // bytes of their values
+)
+
+// Copy is CopyHeaders for no headers before.
+func (b *HeaderBlocks) Copy(e *Envelope, s *Stamp) []Header {
+	text := Bounded(s.Text)
+	n, bytes := copyRoom(e, s, text)
+	if n > headerBlock/8 || bytes > valueBlock/8 {
+		return CopyHeaders(nil, e, s)
+	}
+	if cap(b.headers)-len(b.headers) < n {
+		b.headers = make([]Header, 0, headerBlock)
+	}
+	if cap(b.bytes)-len(b.bytes) < bytes {
+		b.bytes = make([]byte, 0, valueBlock)
+	}
+	from, most := len(b.headers), cap(b.bytes)
+	w := headerWriter{dst: b.headers, buf: b.bytes, from: len(b.bytes)}
+	w.copy(e, s, text)
+	if b.headers = w.dst; cap(w.buf) == most {
+		b.bytes = w.buf
+	} else { // more than was thought: the values went elsewhere, the first of them stand here
+		b.bytes = nil
+	}
+	return w.dst[from:len(w.dst):len(w.dst)]
 }

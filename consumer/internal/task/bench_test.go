@@ -19,11 +19,17 @@ type hot struct {
 	records []Record
 	entries []*Entry
 	entry   dedupe.Entry
+
+	fails   int   // the first attempts of so many jobs of a batch
+	tier    int64 // offset in the first tier
+	copies  []Record
+	answers []Answer
+	headers job.HeaderBlocks
 }
 
 func newHot(b *testing.B, batch, keys int, order job.Order) *hot {
 	w := newWorld()
-	w.kinds["bench"] = &Kind{Name: "bench", FirstName: "bench", Policy: job.Policy{Order: order}.WithDefaults()}
+	w.kinds = Catalog{"bench": {Name: "bench", FirstName: "bench", Policy: job.Policy{Order: order}.WithDefaults()}}
 	h := &hot{now: w.now, records: make([]Record, batch)}
 	h.m = New(Config{Topic: "main", TopicID: dedupe.TopicID{1}, Tiers: w.tiers, Plan: w.plan, Kinds: w.kinds, Store: dedupe.NewMemory(time.Hour)})
 	for i, t := range w.tiers {
@@ -63,12 +69,28 @@ func (h *hot) round(b *testing.B) {
 	m.Records("main", h.records, h.now)
 	for len(m.Out.Run) > 0 {
 		h.entries = append(h.entries[:0], m.Out.Run...)
-		for _, e := range h.entries {
+		for i, e := range h.entries {
 			e.Began, e.Took = h.now, time.Microsecond
+			if i < h.fails && !e.Retried() {
+				e.Outcome = job.Outcome{Verdict: job.VerdictRetry, Code: job.CodeHandlerError, Text: "connection refused"}
+			} else {
+				e.Outcome = job.Outcome{}
+			}
 		}
 		m.Out.Reset()
 		m.Outcomes(h.entries, h.now)
+		h.retry(b)
 	}
+	h.flush(b)
+	if len(m.Out.Commit) == 0 || m.Out.Commit[0].At != h.next {
+		b.Fatalf("committed %v, not %d", m.Out.Commit, h.next)
+	}
+	m.Out.Reset()
+}
+
+// flush takes a segment to its ack.
+func (h *hot) flush(b *testing.B) {
+	m := h.m
 	m.Tick(true, h.now)
 	seg := m.Out.Segment
 	m.Out.Reset()
@@ -77,10 +99,28 @@ func (h *hot) round(b *testing.B) {
 	if err := m.SegmentAcked(seg, []*dedupe.Entry{&h.entry}, nil, h.now); err != nil {
 		b.Fatal(err)
 	}
-	if len(m.Out.Commit) == 0 || m.Out.Commit[0].At != h.next {
-		b.Fatalf("committed %v, not %d", m.Out.Commit, h.next)
+}
+
+// retry has the copies of what failed acked and read, and waits until they are due.
+func (h *hot) retry(b *testing.B) {
+	m := h.m
+	if len(m.Out.Writes) == 0 {
+		return
 	}
+	h.copies, h.answers = h.copies[:0], h.answers[:0]
+	for _, w := range m.Out.Writes {
+		env := w.Entry.Envelope()
+		h.copies = append(h.copies, Record{Offset: h.tier, Time: time.Unix(0, h.now), Key: env.Key, Value: env.Payload, Headers: h.headers.Copy(env, &w.Stamp)})
+		h.answers = append(h.answers, Answer{w, Acked})
+		h.tier++
+	}
+	topic := m.Out.Writes[0].Topic
 	m.Out.Reset()
+	m.Written(h.answers, h.now)
+	h.flush(b)
+	m.Records(topic, h.copies, h.now)
+	h.now += int64(time.Minute)
+	m.Tick(false, h.now)
 }
 
 // BenchmarkHotPath is Records, Run, Outcomes, Tick and SegmentAcked, the store in memory included: an op is one job.
@@ -102,6 +142,21 @@ func BenchmarkHotPath(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkFailing is a round in which each job fails once, its copy made, acked, read, due and done: an op is one job.
+func BenchmarkFailing(b *testing.B) {
+	const batch = 1000
+	h := newHot(b, batch, batch, job.ByKey)
+	h.fails = batch
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		if n++; n == batch {
+			h.round(b)
+			n = 0
+		}
 	}
 }
 
