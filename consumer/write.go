@@ -144,7 +144,7 @@ func fill(list []dedupe.Receipt, size int) (n, then int) {
 // follows when all others are acked: were one of them refused and the last not, frontiers would be in force whose receipts
 // are nowhere (I3).
 func (c *Consumer) segment(h *handle, seg *task.Segment) {
-	entries := split(seg)
+	entries, began := split(seg), time.Now()
 	last := len(entries) - 1
 	if seg.Bare {
 		c.releases.Add(1)
@@ -154,6 +154,7 @@ func (c *Consumer) segment(h *handle, seg *task.Segment) {
 			c.releases.Add(-1)
 		}
 		h.shard.post(h, func(m *task.Machine, now int64) {
+			h.shard.acked(time.Since(began))
 			if err := m.SegmentAcked(seg, entries, err, now); err != nil {
 				c.log.Error("the receipt store failed; the task stays paused", zap.String("task", h.name()), zap.Error(err))
 				m.HoldFor(task.Stopped, "the receipt store failed: "+err.Error()+". The task goes on when the instance is started again", now)

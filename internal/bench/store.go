@@ -2,9 +2,11 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/waybill-dev/waybill/dedupe"
@@ -14,7 +16,8 @@ import (
 
 // A round is two processes, each with a store on disk of its own: one begins empty, the other one with the receipts of a whole window, in
 // nine buckets, the oldest of which expire as new ones come. Each looks up and records the case's jobs, of which one in a
-// hundred was recorded before, anywhere in the younger half of the window. No broker takes part.
+// hundred was recorded before, anywhere in the younger half of the window, again and again: the one goes on with another empty store each time.
+// No broker takes part.
 var storeCase = Case{
 	Name:     "store",
 	Measures: "what a check and a record cost in the store on disk alone, above 10 million live receipts and above none",
@@ -33,6 +36,8 @@ type storeParams struct {
 	Dir  string `json:"dir"`
 	Live int    `json:"live"` // receipts before the clock runs
 	Jobs int    `json:"jobs"`
+
+	Seconds float64 `json:"seconds"` // the clock runs at least
 }
 
 // stored is what one side measured.
@@ -62,7 +67,7 @@ func runStore(ctx context.Context, e *env) error {
 			into *stored
 		}{{0, &p.empty}, {e.live(), &p.live}} {
 			if err := e.inDir(func(dir string) error {
-				return e.side(ctx, "store", storeParams{dir, s.live, e.jobs()}, s.into)
+				return e.side(ctx, "store", storeParams{dir, s.live, e.jobs(), e.Seconds}, s.into)
 			}); err != nil {
 				return err
 			}
@@ -105,27 +110,33 @@ func storeSide(ctx context.Context, s *side) (any, error) {
 	if err := s.read(&p); err != nil {
 		return nil, err
 	}
-	db, err := disk.Open(disk.Config{Dir: p.Dir})
-	if err != nil {
-		return nil, err
+	var out stored
+	var dir string
+	var db *disk.DB
+	var l *storeload.Load
+	for ; out.Seconds < p.Seconds || out.Passes == 0; out.Passes++ {
+		if db == nil || p.Live == 0 { // one that begins empty is not for long
+			if db != nil {
+				if err := db.Close(); err != nil {
+					return nil, err
+				}
+			}
+			var err error
+			dir = filepath.Join(p.Dir, strconv.Itoa(out.Passes))
+			if db, l, err = filledStore(ctx, s, dir, p.Live); err != nil {
+				return nil, err
+			}
+			defer func() { _ = db.Close() }() // again is nothing
+		}
+		from, began, before := l.Next, time.Now(), processorTime()
+		if err := l.Run(ctx, from+p.Jobs); err != nil {
+			return nil, err
+		}
+		out.Jobs += l.Next - from
+		out.Seconds += time.Since(began).Seconds()
+		out.CPU += (processorTime() - before).Seconds()
 	}
-	defer func() { _ = db.Close() }() // again is nothing
-	tasks := make([]dedupe.Store, partitions)
-	for i := range tasks {
-		tasks[i] = db.Task(disk.Key{Job: dedupe.TopicID{1}, Log: dedupe.TopicID{2}, Partition: int32(i)})
-	}
-	l := storeload.New(tasks, p.Live, db.Room)
-	if err := l.Fill(ctx, p.Live); err != nil {
-		return nil, err
-	}
-	if err := s.tell(fmt.Sprintf("%d receipts are live", db.Stats().Jobs)); err != nil {
-		return nil, err
-	}
-	began, before := time.Now(), processorTime()
-	if err := l.Run(ctx, p.Live+p.Jobs); err != nil {
-		return nil, err
-	}
-	out := stored{sample: sample{Jobs: l.Next - p.Live, Passes: 1, Seconds: time.Since(began).Seconds(), CPU: (processorTime() - before).Seconds()}}
+	var err error
 	if out.HWM, err = highWater(); err != nil {
 		return nil, err
 	}
@@ -134,8 +145,8 @@ func storeSide(ctx context.Context, s *side) (any, error) {
 	if err := db.Close(); err != nil {
 		return nil, err
 	}
-	began = time.Now()
-	again, err := disk.Open(disk.Config{Dir: p.Dir})
+	began := time.Now()
+	again, err := disk.Open(disk.Config{Dir: dir})
 	if err != nil {
 		return nil, err
 	}
@@ -147,4 +158,24 @@ func storeSide(ctx context.Context, s *side) (any, error) {
 		err = cerr
 	}
 	return out, err
+}
+
+// filledStore is a new store with so many receipts, and the stream of jobs that goes on from there.
+func filledStore(ctx context.Context, s *side, dir string, live int) (*disk.DB, *storeload.Load, error) {
+	db, err := disk.Open(disk.Config{Dir: dir})
+	if err != nil {
+		return nil, nil, err
+	}
+	tasks := make([]dedupe.Store, partitions)
+	for i := range tasks {
+		tasks[i] = db.Task(disk.Key{Job: dedupe.TopicID{1}, Log: dedupe.TopicID{2}, Partition: int32(i)})
+	}
+	l := storeload.New(tasks, live, db.Room)
+	if err = l.Fill(ctx, live); err == nil {
+		err = s.tell(fmt.Sprintf("%d receipts are live", db.Stats().Jobs))
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return db, l, nil
 }
