@@ -20,6 +20,5 @@
 //     read something again 522 times, of all orders; it would take a strict key, failing, with a copy due at that moment.
 //   - A position on disk ahead of its data: a kill of the whole simulation copies a directory at an instant of virtual time, and none
 //     lies between two writes to it. TestKilledAtEachStep of dedupe/disk looks at the disk before each of them.
-//   - The poller's barrier dropped, a lease that never ends: each outlived some whole seeds, in runs that were ended early; not
-//     looked into.
+//   - The poller's barrier dropped: it outlived some whole seeds, in a run that was ended early; not looked into.
 package mutants

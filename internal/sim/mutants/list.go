@@ -81,5 +81,7 @@ var all = []Mutant{
 	{Name: "a proof older than the ownership record", By: Task, File: ownGo, Old: "if m.phase == proving && m.proofs > 0 {", New: "if m.phase == proving && m.proofs > 1000 {", Seeds: 150_000},
 
 	// what a task alone does not show
-	{Name: "read again from too late", By: Whole, File: "consumer/reread.go", Old: "r.Fetch(ctx, at)", New: "r.Fetch(ctx, at+1)"}, {Name: "Reconcile not asked", By: Whole, File: "processor/attempt.go", Old: "m.Unsure && r.reconcile != nil {", New: "m.Unsure && r.reconcile == nil {"},
+	{Name: "read again from too late", By: Whole, File: "consumer/reread.go", Old: "r.Fetch(ctx, at)", New: "r.Fetch(ctx, at+1)"},
+	{Name: "Reconcile not asked", By: Whole, File: "processor/attempt.go", Old: "m.Unsure && r.reconcile != nil {", New: "m.Unsure && r.reconcile == nil {"},
+	{Name: "a lease never ends", By: Whole, File: "consumer/lease.go", Old: "return t != nil && t.valid(now)\n", New: "return t != nil\n"},
 }
