@@ -40,14 +40,14 @@ func (c *Consumer) connect(ctx context.Context) error {
 	base = append(slices.Clip(base), kgo.WithLogger(kzap.New(c.log.Named("kafka").WithOptions(zap.IncreaseLevel(zapcore.WarnLevel)))))
 	c.life = newLives()
 	base = slices.Clip(append(base, kgo.WithContext(c.life.all)))
-	writing := append(append(base, c.writerOpts()...), c.cfg.Opts...)
+	writing := append(append(append(base, c.writerOpts()...), c.cfg.Opts...), kgo.WithContext(c.life.all))
 	if c.writer, err = kgo.NewClient(writing...); err != nil {
 		c.life.end()
 		return err
 	}
 	c.alone = alone.New(writing)
 	c.adm = kadm.NewClient(c.writer)
-	c.reader = dedupe.NewLogReader(append(append([]kgo.Opt{}, base...), c.cfg.Opts...))
+	c.reader = dedupe.NewLogReader(append(append(append([]kgo.Opt{}, base...), c.cfg.Opts...), kgo.WithContext(c.life.all)))
 	c.reader.Turn = c.turns
 	c.base = base
 	hasty := context.AfterFunc(ctx, c.life.end) // an answer that never comes is not waited for
@@ -73,8 +73,8 @@ func (c *Consumer) enter() (err error) {
 	if c.inflater, err = newInflater(c.cfg.MaxBatch, c.cfg.Memory/2); err != nil {
 		return err
 	}
-	opts := append(append(append(c.base, kgo.WithContext(c.life.group)), c.groupOpts()...), c.cfg.Opts...)
-	if c.group, err = kgo.NewClient(append(opts, kgo.WithDecompressor(c.inflater))...); err != nil {
+	opts := append(append(c.base, c.groupOpts()...), c.cfg.Opts...)
+	if c.group, err = kgo.NewClient(append(opts, kgo.WithContext(c.life.group), kgo.WithDecompressor(c.inflater))...); err != nil {
 		return err
 	}
 	c.commits = commit.New(commit.Config{Client: c.group, Group: c.cfg.Group, Committed: c.trimmer.committed,

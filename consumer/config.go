@@ -143,7 +143,7 @@ type Config struct {
 	ClientID string
 	TLS      connect.TLS
 	SASL     connect.SASL
-	// Opts are passed to every Kafka client after Waybill's own. Options that Waybill owns are refused.
+	// Opts are passed to every Kafka client after Waybill's own. Options that Waybill owns are refused, each by its name.
 	Opts []kgo.Opt `koanf:"-"`
 	// Metrics is where the instance registers what docs/metrics.md lists, while Run works. If it is a Gatherer too, as a
 	// *prometheus.Registry is, Handler serves it under /metrics. Defaults to none: there is no global registry.

@@ -121,9 +121,9 @@ func TestNewReturnsAllErrors(t *testing.T) {
 	mux := oneKind()
 	processor.Handle(mux, done)
 	_, err := consumer.New(consumer.Config{Mux: mux, Workers: -1, Tick: 1, MaxBatch: 1, Routes: map[string]string{"k": "."},
-		Foreign: []consumer.Topic{{DefaultKind: "a b"}}, TLS: connect.TLS{CAFile: "x"}, SASL: connect.SASL{Username: "u"}, Opts: []kgo.Opt{kgo.ConsumerGroup("mine")}})
+		Foreign: []consumer.Topic{{DefaultKind: "a b"}}, TLS: connect.TLS{CAFile: "x"}, SASL: connect.SASL{Username: "u"}, Opts: []kgo.Opt{kgo.ConsumerGroup("mine"), nil, kgo.WithContext(t.Context())}})
 	for _, want := range []string{"Brokers", "Group", "Foreign[0].Name", "Foreign[0].DefaultKind", "Workers", "Tick", "MaxBatch", `Routes["k"]`, "TLS.Enabled",
-		"SASL.Mechanism", "note", "Opts[0]"} {
+		"SASL.Mechanism", "note", "Opts[0]", "Opts[1]", "kgo.WithContext"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not name %s", err, want)
 		}
@@ -163,6 +163,14 @@ func TestOwnedOptions(t *testing.T) {
 		"batch size":      {kgo.ProducerBatchMaxBytes(1000), "kgo.ProducerBatchMaxBytes"},
 		"timeouts":        {kgo.RequestTimeoutOverhead(time.Minute), "kgo.RequestTimeoutOverhead"},
 		"not an option":   {kgo.MaxBufferedRecords(-1), "Opts"},
+		"context":         {kgo.WithContext(t.Context()), "kgo.WithContext belongs to Waybill"},
+		"start":           {kgo.ConsumeStartOffset(kgo.NewOffset().AtEnd()), "set Config.Start"},
+		"checksums":       {kgo.DisableFetchCRCValidation(), "kgo.DisableFetchCRCValidation"},
+		"cancellation":    {kgo.AllowIdempotentProduceCancellation(), "kgo.AllowIdempotentProduceCancellation"},
+		"data loss":       {kgo.StopProducerOnDataLossDetected(), "kgo.StopProducerOnDataLossDetected"},
+		"buffer":          {kgo.MaxBufferedRecords(10), "set Config.Memory"},
+		"buffered bytes":  {kgo.MaxBufferedBytes(10), "set Config.Memory"},
+		"batch function":  {kgo.ProducerBatchMaxBytesFn(func(string) int32 { return 1000 }), "kgo.ProducerBatchMaxBytes"},
 		"decompression":   {kgo.MaxDecompressBatchBytes(1 << 20), "set Config.MaxBatch"},
 		"decompressor":    {kgo.WithDecompressor(decompressor{}), "kgo.WithDecompressor"},
 		"rack":            {kgo.Rack("a"), ""},

@@ -39,7 +39,7 @@ func TestLogMirroredFromAnotherCluster(t *testing.T) {
 		for n := range 6 {
 			r.put(0, fmt.Sprint("job-", n), "x")
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // of the bubble's time: all six are done, and nothing is left to wait for
 		i.clean()
 		topics, err := r.admin.ListTopics(r.t.Context(), topicName)
 		if err != nil {

@@ -2,10 +2,14 @@ package consumer
 
 import (
 	"context"
+	"errors"
 
 	"github.com/waybill-dev/waybill/consumer/internal/task"
 	"github.com/waybill-dev/waybill/job"
 )
+
+// errLookAgain sends an attempt back that has not begun.
+var errLookAgain = errors.New("others wrote of the job before its attempt began")
 
 // keeper makes progress of a handle's attempts durable: it waits while the shard has it written to the receipt log.
 type keeper struct{ h *handle }
@@ -26,13 +30,16 @@ func (k keeper) put(ctx context.Context, m *job.Message, keep *task.Keep) error 
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	answer := make(chan bool, 1)
-	keep.Answer = func(durable bool) { answer <- durable }
+	answer := make(chan task.Kept, 1)
+	keep.Answer = func(k task.Kept) { answer <- k }
 	h.shard.post(h, func(m *task.Machine, now int64) { m.Keep(keep, now) })
 	select {
-	case durable := <-answer:
-		if durable {
+	case k := <-answer:
+		switch k {
+		case task.Durable:
 			return nil
+		case task.LookAgain:
+			return errLookAgain
 		}
 	case <-h.shard.end:
 	case <-ctx.Done():

@@ -17,37 +17,41 @@ func checkOpts(cfg Config) error {
 		return nil
 	}
 	var errs []error
+	var rest []kgo.Opt
 	for i, o := range cfg.Opts {
 		switch o.(type) {
 		case nil:
 			errs = append(errs, fmt.Errorf("Opts[%d]: nil", i))
 		case kgo.GroupOpt:
 			errs = append(errs, fmt.Errorf("Opts[%d]: options of groups belong to Waybill; Config has a field for what may be set", i))
+		default:
+			rest = append(rest, o)
 		}
-	}
-	if len(errs) > 0 {
-		return errors.Join(errs...)
 	}
 	ours := []kgo.Opt{kgo.SeedBrokers(cfg.Brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner())}
 	plain, err := kgo.NewClient(ours...)
+	if err != nil { // Brokers: is it that alone, the options are looked at all the same
+		ours[0] = kgo.SeedBrokers("localhost")
+		plain, err = kgo.NewClient(ours...)
+	}
 	if err != nil {
-		return nil // the connection's own settings are at fault: Validate says how
+		return errors.Join(errs...) // the connection's own settings are at fault: Validate says how
 	}
 	defer plain.Close()
-	given, err := kgo.NewClient(append(ours, cfg.Opts...)...)
+	given, err := kgo.NewClient(append(ours, rest...)...)
 	if err != nil {
-		return fmt.Errorf("Opts: %w", err)
+		return errors.Join(append(errs, fmt.Errorf("Opts: %w", err))...)
 	}
 	defer given.Close()
 	owned := make([]connect.Owned, len(ownedOpts))
 	for i, o := range ownedOpts {
 		owned[i] = connect.Owned{Name: o.name, Option: o.option, Want: plain.OptValues(o.option), Instead: o.instead}
 	}
-	err = connect.CheckOwned(given, owned)
+	errs = append(errs, connect.CheckOwned(given, owned))
 	if opt := kgo.WithDecompressor; reflect.TypeOf(given.OptValue(opt)) != reflect.TypeOf(plain.OptValue(opt)) { // no two are equal
-		err = errors.Join(err, errors.New("Opts: kgo.WithDecompressor belongs to Waybill; it bounds what a batch may become in memory, set Config.MaxBatch"))
+		errs = append(errs, errors.New("Opts: kgo.WithDecompressor belongs to Waybill; it bounds what a batch may become in memory, set Config.MaxBatch"))
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 const (
@@ -63,11 +67,14 @@ var ownedOpts = []struct {
 }{
 	{"SeedBrokers", kgo.SeedBrokers, "set Config.Brokers"},
 	{"RequestTimeoutOverhead", kgo.RequestTimeoutOverhead, "the lease on the group rests on it"},
+	{"WithContext", kgo.WithContext, "a client lives as long as Run needs it; cancel Run's context"},
 	{"AllowAutoTopicCreation", kgo.AllowAutoTopicCreation, "topics are made by Setup"},
 	{"ConsumeTopics", kgo.ConsumeTopics, reads},
 	{"ConsumeRegex", kgo.ConsumeRegex, reads},
 	{"ConsumePartitions", kgo.ConsumePartitions, reads},
 	{"ConsumeResetOffset", kgo.ConsumeResetOffset, "set Config.Start; a group that has a place is never reset"},
+	{"ConsumeStartOffset", kgo.ConsumeStartOffset, "set Config.Start; each partition begins where its receipt log says"},
+	{"DisableFetchCRCValidation", kgo.DisableFetchCRCValidation, "a damaged receipt must be found out"},
 	{"FetchMaxWait", kgo.FetchMaxWait, "set Config.FetchWait"},
 	{"FetchIsolationLevel", kgo.FetchIsolationLevel, "jobs of aborted transactions do not exist"},
 	{"KeepControlRecords", kgo.KeepControlRecords, "they are no jobs"},
@@ -75,6 +82,10 @@ var ownedOpts = []struct {
 	{"MaxDecompressBatchBytes", kgo.MaxDecompressBatchBytes, "set Config.MaxBatch"},
 	{"RequiredAcks", kgo.RequiredAcks, writes},
 	{"DisableIdempotentWrite", kgo.DisableIdempotentWrite, writes},
+	{"AllowIdempotentProduceCancellation", kgo.AllowIdempotentProduceCancellation, "what is given up could still land after what was written later"},
+	{"StopProducerOnDataLossDetected", kgo.StopProducerOnDataLossDetected, "a partition would take no copies and receipts until a restart"},
+	{"MaxBufferedRecords", kgo.MaxBufferedRecords, "Waybill bounds what is on its way, and must not block in Produce; set Config.Memory"},
+	{"MaxBufferedBytes", kgo.MaxBufferedBytes, "Waybill bounds what is on its way, and must not block in Produce; set Config.Memory"},
 	{"TransactionalID", kgo.TransactionalID, writes},
 	{"ManualFlushing", kgo.ManualFlushing, writes},
 	{"RecordPartitioner", kgo.RecordPartitioner, "a copy keeps its partition"},

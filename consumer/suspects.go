@@ -89,8 +89,8 @@ func (s *suspects) admit() {
 
 // begin has the attempt marked and then run.
 func (s *suspects) begin(x suspect) {
-	mark := &task.Keep{Receipt: task.SuspectMark(x.e), Mark: true, Answer: func(durable bool) {
-		if !durable {
+	mark := &task.Keep{Receipt: task.SuspectMark(x.e), Mark: true, Answer: func(k task.Kept) {
+		if k != task.Durable {
 			s.back(x)
 			return
 		}

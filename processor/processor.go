@@ -80,8 +80,8 @@ func (p *Processor) attempt(ctx context.Context, m *job.Message, now time.Time, 
 	}()
 	if err := ctx.Err(); err != nil {
 		*out = job.Outcome{Verdict: job.VerdictCancelled, Code: job.CodeCancelled, Text: "not started: " + err.Error()}
-	} else if err := p.mark(ctx, m); err != nil {
-		*out = classify(ctx, err)
+	} else if err := p.mark(ctx, m); err != nil { // whatever it is, nothing of the attempt has begun
+		*out = job.Outcome{Verdict: job.VerdictCancelled, Code: job.CodeCancelled, Text: "not started: " + job.Bounded(err.Error())}
 	} else if p.plain != nil {
 		*out = classify(ctx, p.plain(ctx, m, now))
 	} else {

@@ -27,7 +27,7 @@ func (m *Machine) carryForward(before time.Time) {
 		switch {
 		case int64(r.At) >= before.Unix():
 		case r.State == dedupe.Started:
-			m.keeps = append(m.keeps, &Keep{Receipt: r, Mark: true, Answer: func(bool) {}})
+			m.keeps = append(m.keeps, &Keep{Receipt: r, Mark: true})
 		default:
 			m.record(r)
 		}

@@ -1,6 +1,8 @@
 package task
 
 import (
+	"slices"
+
 	"github.com/waybill-dev/waybill/dedupe"
 	"github.com/waybill-dev/waybill/job"
 )
@@ -9,15 +11,32 @@ import (
 type Keep struct {
 	Receipt dedupe.Receipt
 	Mark    bool // it says that an attempt begins: void unless the task is still this owner's
-	// Answer is called once, by the shard. Not durable means that the task is not held any more: what was kept may still
-	// become durable, since it is true whoever owns the task.
-	Answer func(durable bool)
+	// Answer is called once, by the shard; nil: nobody waits.
+	Answer func(Kept)
 
-	durable bool
+	kept Kept
 }
 
+// Kept is how a Keep ended.
+type Kept uint8
+
+// The ends.
+const (
+	// NotHeld means that the task is not held any more: what was kept may still become durable, since it is true whoever
+	// owns the task.
+	NotHeld Kept = iota
+	Durable
+	// LookAgain, for a mark, means that others wrote of the job meanwhile: its attempt must not begin, and goes back to the
+	// machine, cancelled, to be decided on anew.
+	LookAgain
+)
+
 // Done gives the answer.
-func (k *Keep) Done() { k.Answer(k.durable) }
+func (k *Keep) Done() {
+	if k.Answer != nil {
+		k.Answer(k.kept)
+	}
+}
 
 // Progress is the receipt of what an attempt has kept so far, all of it. Any goroutine may ask that may read the message.
 func Progress(msg *job.Message, state []byte) dedupe.Receipt {
@@ -66,7 +85,7 @@ func (m *Machine) flushKept() {
 // kept answers what a segment has made durable.
 func (m *Machine) kept(seg *Segment) {
 	for _, k := range seg.keeps {
-		k.durable = true
+		k.kept = Durable
 	}
 	m.Out.Kept = append(m.Out.Kept, seg.keeps...)
 	seg.keeps = nil
@@ -102,4 +121,30 @@ func (m *Machine) keepAgain(seg *Segment) {
 	}
 	m.keeps = append(seg.keeps, m.keeps...)
 	seg.keeps = nil
+}
+
+// lookAgain takes out of keeps the marks whose runs must not begin, by what others wrote to the log meanwhile: the job has
+// ended or gone on (a success of the owner before that came late, say); or, where another owned the task in between, the run
+// was begun there, as far as anybody can tell.
+func (m *Machine) lookAgain(keeps []*Keep, owned bool) []*Keep {
+	return slices.DeleteFunc(keeps, func(k *Keep) bool {
+		if !k.Mark || k.Answer == nil {
+			return false
+		}
+		r := m.view(k.Receipt.Identity)
+		stale := r.StaleAt(k.Receipt.Origin, k.Receipt.Gen, k.Receipt.Hop)
+		begun := owned && r.State == dedupe.Started && r.Gen == k.Receipt.Gen && r.Hop == k.Receipt.Hop
+		if !stale && !begun {
+			return false
+		}
+		if begun {
+			if m.before.begun == nil {
+				m.before.begun = map[job.Identity]bool{}
+			}
+			m.before.begun[k.Receipt.Identity] = true
+		}
+		k.kept = LookAgain
+		m.Out.Kept = append(m.Out.Kept, k)
+		return true
+	})
 }

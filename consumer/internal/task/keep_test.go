@@ -26,14 +26,16 @@ type stepper struct {
 
 // Keep implements job.Keeper; the answer comes later, the attempt of a test does not wait.
 func (s *stepper) Keep(_ context.Context, m *job.Message, state []byte) error {
-	s.p.m.Keep(&Keep{Receipt: Progress(m, state), Answer: func(d bool) { s.answers = append(s.answers, d) }}, s.p.w.now)
+	s.p.m.Keep(&Keep{Receipt: Progress(m, state), Answer: s.answer}, s.p.w.now)
 	s.p.carry()
 	return nil
 }
 
+func (s *stepper) answer(k Kept) { s.answers = append(s.answers, k == Durable) }
+
 // Start implements job.Keeper; its answer comes later too.
 func (s *stepper) Start(_ context.Context, m *job.Message) error {
-	s.p.m.Keep(&Keep{Receipt: StartMark(m), Mark: true, Answer: func(d bool) { s.answers = append(s.answers, d) }}, s.p.w.now)
+	s.p.m.Keep(&Keep{Receipt: StartMark(m), Mark: true, Answer: s.answer}, s.p.w.now)
 	s.p.carry()
 	return nil
 }

@@ -34,6 +34,7 @@ func (m *Machine) Owned(offset int64, now int64) {
 		m.logBack(offset)
 		return
 	}
+	m.before.mine = m.epoch
 	m.epoch, m.restored = offset, m.cfg.Store.Position().Next
 	m.phase = restoring
 	m.Out.Read = &Span{m.restored, offset + 1}
@@ -131,6 +132,7 @@ func (m *Machine) Proved(member bool, starts []Start, now int64) {
 	}
 	if m.phase == proving {
 		m.dirty = true // a new epoch claims everything anew
+		m.keeps = m.lookAgain(m.keeps, true)
 		m.reorder()
 	}
 	m.phase, m.reown = running, false

@@ -43,6 +43,7 @@ type proc struct {
 	lease     bool
 	obeyed    bool  // an operator's order on the job topic
 	heard     int64 // orders to forget below that place of the log are known
+	fenced    bool  // a commit was refused
 	lazy      bool  // effects wait: the shard applies several inputs before it carries them out
 }
 
@@ -314,6 +315,7 @@ func (p *proc) commit() {
 		at := p.want[t]
 		delete(p.want, t)
 		if w.member != p {
+			p.fenced = true
 			continue
 		}
 		if c, ok := w.committed[t]; ok && c.ours && at < c.at && !(t == "main" && p.obeyed) {

@@ -1,6 +1,9 @@
 package task
 
-import "github.com/waybill-dev/waybill/dedupe"
+import (
+	"github.com/waybill-dev/waybill/dedupe"
+	"github.com/waybill-dev/waybill/job"
+)
 
 // heritage is what the owner before left behind.
 type heritage struct {
@@ -8,16 +11,27 @@ type heritage struct {
 	intake  int64          // how many records of each partition it may have taken in that have no outcome
 	at      int64          // when the task was taken over
 	lanes   map[uint64]int // records of the job topic that it may have been running, by lane
+
+	// Of an ownership that goes on under a new epoch:
+	mine  int64                 // the epoch before, -1 for none
+	died  bool                  // another owned the task in between, and did not let go
+	begun map[job.Identity]bool // that one began those while they waited for their marks here, see lookAgain
 }
 
 // inherit looks at the owner before, when this ownership's own record is about to be folded. An ownership that goes on
 // under a new epoch knows what it did itself.
 func (m *Machine) inherit(e *dedupe.Entry) {
-	if e.Owner == nil || e.Offset != m.epoch || m.reown {
+	if e.Owner == nil || e.Offset != m.epoch {
 		return
 	}
 	pos := m.cfg.Store.Position()
-	m.before = heritage{release: pos.Release, intake: pos.Owner.Intake, at: m.now}
+	if m.reown {
+		if pos.Epoch != m.before.mine {
+			m.before.died = pos.Release == dedupe.Held
+		}
+		return
+	}
+	m.before = heritage{mine: m.before.mine, release: pos.Release, intake: pos.Owner.Intake, at: m.now}
 	if pos.Epoch < 0 { // nobody
 		m.before.release = dedupe.Released
 	}

@@ -129,7 +129,9 @@ func (m *Machine) gapRead() {
 		return
 	}
 	if m.cfg.Store.Position().Epoch == m.epoch {
+		m.keeps = m.lookAgain(m.keeps, false)
 		if m.segment != nil {
+			m.segment.keeps = m.lookAgain(m.segment.keeps, false)
 			m.durable()
 		} else {
 			m.drained()

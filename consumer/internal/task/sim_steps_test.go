@@ -171,6 +171,9 @@ func (s *sim) memberSteps(p *proc, add func(int, string, func())) {
 	}
 	if s.member != p || p.drained {
 		if s.member != p && !p.m.Gone() {
+			if s.mayComeBack(p) {
+				add(8, "comes back", func() { s.comesBack(p) })
+			}
 			add(1, "zombie notices", func() { p.m.Abandon(s.now); p.drained = true; p.carry() })
 		}
 		return
@@ -184,6 +187,19 @@ func (s *sim) memberSteps(p *proc, add func(int, string, func())) {
 	if s.fault("abandon") && p.m.phase == draining {
 		add(10, "drain takes too long", func() { s.left["abandon"]--; p.m.Abandon(s.now); p.drained = true; p.carry() })
 	}
+}
+
+// mayComeBack: the group was not empty for so long that an operator set its offsets, or the cluster forgot them, and no
+// commit of the process was refused meanwhile: what it committed next may be less than what others did.
+func (s *sim) mayComeBack(p *proc) bool {
+	return (s.member == nil || s.member.gone || s.member.drained) && s.fault("comes back") && s.fault("rewind") && s.fault("lose") && len(p.want)+len(p.answers) == 0 && !p.fenced && !p.m.Gone()
+}
+
+// comesBack has a process get back the task that it never knew it had lost. It has nothing to commit, which would bear its old generation.
+func (s *sim) comesBack(p *proc) {
+	s.left["comes back"]--
+	s.seq++
+	s.member, p.seq = p, s.seq
 }
 
 // logSteps: what a process sent to the log lands, is acked or refused; what it asked is answered.
@@ -303,6 +319,7 @@ type start uint8
 const (
 	marking start = iota + 1
 	called
+	again // it goes back to its machine
 )
 
 // marked reports whether the entry must not run before a mark is durable.
@@ -311,13 +328,22 @@ func marked(e *Entry) bool { return e.Kind.Policy.Guarantee.Marked() || e.Suspic
 // startOne has a marked attempt begin: its handler runs once the mark is durable, if it was not cancelled before. No run of
 // an at-most-once kind begins twice, whoever owns the task.
 func (s *sim) startOne(p *proc, e *Entry) {
-	if s.starting[e] == marking {
+	switch s.starting[e] {
+	case marking:
+		return
+	case again:
+		s.count["mark looked up again"]++
+		delete(s.starting, e)
+		p.end([]*Entry{e}, job.Outcome{Verdict: job.VerdictCancelled, Code: job.CodeCancelled})
 		return
 	}
 	s.starting[e] = marking
 	x := runOf(e)
-	p.m.Keep(&Keep{Receipt: SuspectMark(e), Mark: true, Answer: func(durable bool) {
-		if !durable || s.starting[e] != marking {
+	p.m.Keep(&Keep{Receipt: SuspectMark(e), Mark: true, Answer: func(k Kept) {
+		if k == LookAgain && s.starting[e] == marking {
+			s.starting[e] = again
+		}
+		if k != Durable || s.starting[e] != marking {
 			return
 		}
 		s.starting[e] = called
@@ -352,8 +378,8 @@ func (s *sim) keepSome(p *proc) {
 		return // a rerun of a first success that left no receipt: its history says that it is done
 	}
 	_ = e.env.Checkpoint(job.WithKeeper(context.Background(), keeps(func(state []byte) {
-		p.m.Keep(&Keep{Receipt: Progress(e.Message(), state), Answer: func(durable bool) {
-			if durable && s.member == p && p.m.phase != gone {
+		p.m.Keep(&Keep{Receipt: Progress(e.Message(), state), Answer: func(k Kept) {
+			if k == Durable && s.member == p && p.m.phase != gone {
 				s.kept[enqueueOf(&e.env)] = max(s.kept[enqueueOf(&e.env)], n)
 			}
 		}}, s.now)

@@ -75,7 +75,7 @@ func simulate(choose func(int) int, steps int, trace func(string, ...any)) (s *s
 			delete(s.kinds, until)
 		}
 	}
-	s.left = map[string]int{"crash": 2, "zombie": 2, "killer": s.pick(3), "dup": 2, "lose": 1, "rewind": 1, "redrive": 3, "abandon": 1, "revoke": 2, "lease": 2, "tier late": 1, "fuse": 2, "forget": 1}
+	s.left = map[string]int{"crash": 2, "zombie": 2, "killer": s.pick(3), "dup": 2, "lose": 1, "rewind": 1, "redrive": 3, "abandon": 1, "revoke": 2, "lease": 2, "tier late": 1, "fuse": 2, "forget": 1, "comes back": 1}
 	for i := 0; i < steps && !s.ended && s.violation == ""; i++ {
 		s.step()
 	}

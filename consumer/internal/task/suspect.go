@@ -101,9 +101,14 @@ func (m *Machine) mayHaveRun(lane uint64) bool {
 }
 
 // suspected says how carefully e is to be run, once in the life of an entry: a mark that is found later is its own. It
-// files what was found started in two processes that died. started says that r is a mark of this very hop.
+// files what was found started in two processes that died. started says that r is a mark of this very hop. Once more is said
+// of what waited for its mark while another owned the task and began it.
 func (m *Machine) suspected(e *Entry, r *dedupe.Receipt, started bool) (filed bool) {
-	if e.judged || e.Kind.Policy.Guarantee == job.AtMostOnce { // that one is filed at the first mark
+	begun := m.before.begun[e.env.Identity]
+	if begun {
+		delete(m.before.begun, e.env.Identity)
+	}
+	if e.judged && !begun || e.Kind.Policy.Guarantee == job.AtMostOnce { // that one is filed at the first mark
 		return false
 	}
 	e.judged = true
@@ -112,10 +117,14 @@ func (m *Machine) suspected(e *Entry, r *dedupe.Receipt, started bool) (filed bo
 		if r.Code == job.CodeSuspect {
 			found++
 		}
-		switch m.before.release {
-		case dedupe.Held:
+		switch {
+		case begun:
+			if found = max(found, 1); m.before.died && r.Code == job.CodeSuspect {
+				found++
+			}
+		case m.before.release == dedupe.Held:
 			found++
-		case dedupe.LeftSuspects: // the mark may be that of the owner that died before, and must not be forgotten
+		case m.before.release == dedupe.LeftSuspects: // the mark may be that of the owner that died before, and must not be forgotten
 			found = max(found, 1)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 func (r *rig) mark(names ...string) {
 	r.t.Helper()
 	for _, name := range names {
-		r.p.m.Keep(&Keep{Receipt: SuspectMark(r.entry(name)), Mark: true, Answer: func(bool) {}}, r.now)
+		r.p.m.Keep(&Keep{Receipt: SuspectMark(r.entry(name)), Mark: true, Answer: func(Kept) {}}, r.now)
 		r.p.carry()
 	}
 	r.p.settleDown()

@@ -53,7 +53,7 @@ var all = []Mutant{
 	{Name: "restore ends too early", By: Task, File: ownGo, Old: "m.Out.Read = &Span{m.restored, offset + 1}", New: "m.Out.Read = &Span{max(m.restored, offset), offset + 1}"},
 
 	// suspects and progress
-	{Name: "a mark found is no suspicion", By: Task, File: suspectGo, Old: "case dedupe.Held:\n\t\t\tfound++", New: "case dedupe.Held:"},
+	{Name: "a mark found is no suspicion", By: Task, File: suspectGo, Old: "case m.before.release == dedupe.Held:\n\t\t\tfound++", New: "case m.before.release == dedupe.Held:"},
 	{Name: "poison after one death", By: Task, File: suspectGo, Old: "case found > 1:", New: "case found > 0:"},
 	{Name: "marks of others count", By: Task, File: storeGo, Old: "if p.Epoch < 0 || s.Epoch != p.Epoch {\n\t\treturn false", New: "if p.Epoch < 0 || s.Epoch != p.Epoch {\n\t\treturn true"},
 	{Name: "unrecorded jobs run ahead", By: Task, File: "consumer/internal/task/ahead.go", Old: "return !e.recorded() && ", New: "return false && "},
