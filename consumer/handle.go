@@ -17,6 +17,9 @@ type taskKey struct {
 	partition int32
 }
 
+// lineBytes is what two cores cannot write to at once, twice over since lines are fetched in pairs.
+const lineBytes = 128
+
 // handle is one ownership of one task: its machine, and what other goroutines may know of it.
 type handle struct {
 	key    taskKey
@@ -28,19 +31,22 @@ type handle struct {
 
 	shelf *shelf // nil: its receipts are in memory alone
 
+	_        [lineBytes]byte // what workers ask before each job lies apart from what the shard writes after each batch
 	attempts atomic.Pointer[attempts]
-	turn     atomic.Uint32      // the machine's: what was offered before does not start any more
-	stopped  atomic.Bool        // no attempt starts any more
-	gone     atomic.Bool        // let go: nothing more is asked for it
-	drained  chan struct{}      // closed by the shard when the machine said Drained
-	ownedAt  time.Time          // the shard's: when the ownership record was acked
-	owns     int                // the shard's: ownership records refused in a row
-	leased   bool               // the shard's: what the machine was last told
-	done     bool               // the shard's: drained is closed
-	parts    []commit.Partition // guarded by Consumer.mu
-	load     load
-	answers  answers
-	mute     map[string]bool // guarded by Consumer.mu: topics in which nothing is committed
+	turn     atomic.Uint32 // the machine's: what was offered before does not start any more
+	stopped  atomic.Bool   // no attempt starts any more
+	gone     atomic.Bool   // let go: nothing more is asked for it
+	_        [lineBytes]byte
+
+	drained chan struct{}      // closed by the shard when the machine said Drained
+	ownedAt time.Time          // the shard's: when the ownership record was acked
+	owns    int                // the shard's: ownership records refused in a row
+	leased  bool               // the shard's: what the machine was last told
+	done    bool               // the shard's: drained is closed
+	parts   []commit.Partition // guarded by Consumer.mu
+	load    load
+	answers answers
+	mute    map[string]bool // guarded by Consumer.mu: topics in which nothing is committed
 }
 
 func (h *handle) name() string { return h.key.topic + "/" + itoa(int(h.key.partition)) }

@@ -19,7 +19,7 @@ type Raw struct {
 	Key       []byte
 	Value     []byte
 	Native    any      // what Message.As asks
-	Strings   *Strings // where the texts of headers come from; nil: each is a string of its own
+	Strings   *Strings // where the texts of headers come from, and their names are put instead of those they came with; nil: each is a string of its own
 }
 
 // Envelope is a decoded record: the message and what only the engine reads of it.
@@ -64,6 +64,10 @@ func Decode[H ~struct {
 		h := Header(headers[i])
 		if !p.take(h.Key, h.Value) {
 			user++
+		}
+		if raw.Strings != nil {
+			h.Key = raw.Strings.name(i, h.Key)
+			headers[i] = H(h)
 		}
 	}
 	if user > 0 {

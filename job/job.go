@@ -26,10 +26,14 @@ type Origin struct {
 // Message is the untyped job: identity, payload and history. A handler must treat it as read-only and must not keep
 // Payload or Headers after it returned, since they alias the fetched batch.
 type Message struct {
-	Kind        string // the registered name, whatever alias was on the wire
-	ID          string // unique per (Kind, Key) in one partition
-	Key         []byte // the record key; nil orders nothing
-	Version     int    // version of the payload's shape, 0 when the producer named none
+	Kind    string // the registered name, whatever alias was on the wire
+	ID      string // unique per (Kind, Key) in one partition
+	Key     []byte // the record key; nil orders nothing
+	Version int    // version of the payload's shape, 0 when the producer named none
+	// Unsure says that an attempt of the job may have run of which nobody knows the end; Reconcile decides, before Handle.
+	Unsure bool
+	// Repeats says that the job may be enqueued again once it has ended, see Policy.Window; receipts of it say so too.
+	Repeats     bool
 	ContentType string // empty when the producer named none
 	Payload     []byte // nil for a nil value
 	Headers     []Header
@@ -57,10 +61,6 @@ type Message struct {
 
 	// Emitted is what the attempt under way has emitted, see Emit; nil for nothing.
 	Emitted *[]Emission
-	// Unsure says that an attempt of the job may have run of which nobody knows the end; Reconcile decides, before Handle.
-	Unsure bool
-	// Repeats says that the job may be enqueued again once it has ended, see Policy.Window; receipts of it say so too.
-	Repeats bool
 	// Result is what the attempt under way has set as its job's result, see SetResult; nil for nothing.
 	Result   []byte
 	progress *progress // see Step and Checkpoint; nil while there is none

@@ -12,12 +12,26 @@ import (
 type Strings struct {
 	kinds, types, topics map[string]string // valid ones
 	block                []byte            // what is written is never changed
+	names                [16]string        // of headers, as last seen at that place among a record's
 }
 
 const (
 	knownStrings = 1024 // more are not remembered: who sends them sends others next
+	knownName    = 64   // bytes of a header's name; a longer one is not remembered
 	stringBlock  = 1 << 10
 )
+
+// name is the name of the i-th header of a record: most records have the same in the same order, and a string each for the same
+// few names is most of what a garbage collector would have to look at in a fetched batch.
+func (s *Strings) name(i int, name string) string {
+	if i >= len(s.names) || len(name) > knownName {
+		return name
+	}
+	if s.names[i] != name {
+		s.names[i] = name
+	}
+	return s.names[i]
+}
 
 func (s *Strings) kind(b []byte) (string, error) {
 	if s == nil {

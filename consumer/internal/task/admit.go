@@ -58,7 +58,7 @@ func (m *Machine) Records(topic string, records []Record, now int64) {
 	m.balance()
 }
 
-// decode makes an entry of a record.
+// decode makes an entry of a record. What can be said of it once and for all is said here, where its memory is at hand.
 func (m *Machine) decode(e *Entry, s *source, r *Record) {
 	e.m, e.src, e.size = m, s, sizeOf(r)
 	raw := job.Raw{Topic: s.topic, TopicID: s.idText, Partition: m.cfg.Partition, Offset: r.Offset, Time: r.Time,
@@ -75,6 +75,14 @@ func (m *Machine) decode(e *Entry, s *source, r *Record) {
 		e.env.Identify(e.env.WireKind, e.env.WireKind)
 	}
 	e.lane = m.laneOf(e)
+	e.simple = m.isSimple(e)
+}
+
+// isSimple reports whether nothing in the record itself can keep the job from running, now or later, when its turn has come.
+func (m *Machine) isSimple(e *Entry) bool {
+	env := &e.env
+	return e.Kind != nil && !e.Kind.Policy.Guarantee.Marked() && env.Version <= e.Kind.Version && env.Fault == "" && env.Expires.IsZero() &&
+		(env.At.IsZero() || e.src.tier >= 0 && nanos(env.At) <= m.now)
 }
 
 // admit takes a record in and reports whether e stands for it from now on; else it was set aside.

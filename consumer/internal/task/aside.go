@@ -1,13 +1,9 @@
 package task
 
-import (
-	"cmp"
-	"math"
-	"slices"
-)
+import "math"
 
 // A hot key must cost the others nothing. When the job topic's part of the budget has been full for a while (Limits.Patience), a
-// lane that holds more than its share of it, an eighth, is cut to that: what is cut, and what comes for that lane later, is set
+// lane that holds more than its share of it, an eighth, and has held some of that all the while, is cut to that share: what is cut, and what comes for that lane later, is set
 // aside. Nothing of it stays in memory but its place in the window, so the partition flows on; it lies in the log, which is read
 // again from there on when the lane has room. Nothing is written for it, and the order of the lane is kept.
 //
@@ -17,14 +13,12 @@ import (
 // hotShare is the part of the records and bytes of the job topic that one lane may hold when they are short: one of so many.
 const hotShare = 8
 
-// asideAhead is how many times Limits.Ahead a task reads past an unfinished record while some are set aside.
+// asideAhead is how many times Limits.Ahead a task reads past an unfinished record while some are set aside, which pass for
+// unfinished however short their handlers are; if their window takes no more than half of the task's memory.
 const asideAhead = 8
 
 // asideSlot is the mark, in a window, of a record that is set aside: above every place in the order of settling.
 const asideSlot = math.MaxUint64
-
-// slotBytes is what a slot of a window costs in memory.
-const slotBytes = 16
 
 // Of a lane of which records are set aside a few may be in memory even when the task is full of other things, which must not keep
 // it waiting for good. So only so many lanes may have some set aside: what they may have in memory must stay little.
@@ -97,19 +91,20 @@ func (m *Machine) parts(e *Entry) {
 	}
 }
 
-// cutLanes cuts every lane to its share that holds more, and has others to make room for.
-func (m *Machine) cutLanes(records, bytes int) {
+// cutLanes cuts every lane to its share that holds more, has others to make room for, and still holds a record of the job topic
+// from below an offset.
+func (m *Machine) cutLanes(records, bytes int, below int64) {
 	if m.aside.never {
 		return
 	}
 	for lane, tail := range m.lanes {
 		if tail.prev != nil {
-			m.cut(lane, tail, max(1, records/hotShare), bytes/hotShare)
+			m.cut(lane, tail, max(1, records/hotShare), bytes/hotShare, below)
 		}
 	}
 }
 
-func (m *Machine) cut(lane uint64, tail *Entry, records, bytes int) {
+func (m *Machine) cut(lane uint64, tail *Entry, records, bytes int, below int64) {
 	if m.main.doubts > 0 && m.main.next < m.main.doubtful && m.before.lanes[lane] < m.mostDoubts() {
 		return // what may have been running can still come, and must not be passed over
 	}
@@ -120,7 +115,7 @@ func (m *Machine) cut(lane uint64, tail *Entry, records, bytes int) {
 		in.add(e)
 	}
 	b := m.aside.lanes[lane]
-	if n <= records && size <= bytes || b == nil && (len(m.aside.lanes) == mostAside || !in.crowdsOut()) {
+	if n <= records && size <= bytes || in.from >= below || b == nil && (len(m.aside.lanes) == mostAside || !in.crowdsOut()) {
 		return
 	}
 	for e := tail; m.mayBeCut(e) && (n > records || size > bytes); {
@@ -228,7 +223,7 @@ func (m *Machine) elsewhere() bool {
 func (m *Machine) IsAside(offset int64) bool {
 	w := &m.main.win
 	i := w.find(offset)
-	return i < len(w.slots) && w.slots[i].offset == offset && w.slots[i].seq == asideSlot
+	return i < w.size() && w.at(i) == slot{offset, asideSlot}
 }
 
 // Reread answers Out.Reread: records are all there are of the job topic, for whoever may read them, from an offset up to, not
@@ -253,8 +248,8 @@ func (m *Machine) Reread(from int64, records []Record, next, now int64) {
 		if r.Offset >= next {
 			break
 		}
-		for i = m.vanish(i, r.Offset); i < len(w.slots) && w.slots[i].offset == r.Offset; i++ {
-			if w.slots[i].seq == asideSlot {
+		for i = m.vanish(i, r.Offset); i < w.size() && w.at(i).offset == r.Offset; i++ {
+			if w.at(i).seq == asideSlot {
 				m.readmit(r, w.base+uint64(i))
 			}
 		}
@@ -329,10 +324,14 @@ func (m *Machine) Vanished(start, now int64) {
 // the index of the first slot that is not.
 func (m *Machine) vanish(i int, below int64) int {
 	n, s := int64(0), m.main
-	for ; i < len(s.win.slots) && s.win.slots[i].offset < below; i++ {
-		if s.win.slots[i].seq == asideSlot {
+	for ; i < s.win.size(); i++ {
+		at := s.win.at(i)
+		if at.offset >= below {
+			break
+		}
+		if at.seq == asideSlot {
 			m.seq++
-			s.win.slots[i].seq = m.seq
+			s.win.set(i, m.seq)
 			n++
 		}
 	}
@@ -346,10 +345,4 @@ func (m *Machine) vanish(i int, below int64) int {
 		m.note("%s/%d: %d jobs of keys that have more waiting than they may hold in memory were removed by retention before their turn", s.topic, m.cfg.Partition, n)
 	}
 	return i
-}
-
-// find is where in slots the first stands that is not below an offset.
-func (w *window) find(offset int64) int {
-	i, _ := slices.BinarySearchFunc(w.slots[w.head:], offset, func(s slot, at int64) int { return cmp.Compare(s.offset, at) })
-	return w.head + i
 }

@@ -15,8 +15,9 @@ type Limits struct {
 	// before it is paused: whoever fetches waits meanwhile.
 	Grace time.Duration
 
-	// Patience is how long the job topic may be at its limit, or paused for it, before lanes that hold more than their share of it
-	// are cut (aside.go): what a task has through in milliseconds must not be read twice.
+	// Patience is how long the job topic may be at its limit, or paused for it, and a lane at the same entry all the while or those
+	// it held behind that, before the lane is cut if it holds more than its share (aside.go): what a task has through in less must
+	// not be read twice.
 	Patience time.Duration
 }
 
@@ -78,20 +79,16 @@ func (m *Machine) balance() {
 		m.backpressure(s, records, bytes)
 		n, most := s.win.len(), l.Ahead
 		if s == m.main && len(m.aside.lanes) > 0 {
-			most = l.farAhead()
+			most *= asideAhead
 		} else if s == m.main && m.far.stuck {
 			n = max(n, most)
 		}
-		m.hysteresis(s, Ahead, n, most, 0, 1)
+		m.hysteresis(s, Ahead, n, most, s.win.bytes(), max(l.Bytes/2, slotBytes*l.Ahead+1))
 	}
 	m.balanceWrites()
 	m.balanceKeys()
 	m.readAside()
 }
-
-// farAhead is how many records may lie above an unfinished one while some are set aside, which pass for unfinished however short
-// their handlers are: asideAhead times Ahead, if that takes no more than half of the task's memory.
-func (l Limits) farAhead() int { return max(l.Ahead, min(asideAhead*l.Ahead, l.Bytes/2/slotBytes)) }
 
 // share is how much of a tier's limit may wait for later than the horizon. The rest is for what is about to be due: a
 // fetch wait's worth of it is read while the waiting ones still take their part.
@@ -125,12 +122,13 @@ func (m *Machine) backpressure(s *source, records, bytes int) {
 			return
 		}
 		m.makeRoom(records, bytes)
-		bytes = max(bytes/4, bytes-slotBytes*max(0, s.win.len()-m.cfg.Limits.Ahead))
+		bytes = max(bytes/4, bytes-max(0, s.win.bytes()-slotBytes*m.cfg.Limits.Ahead))
 	}
 	m.hysteresis(s, Backpressure, s.held, records, s.bytes, bytes)
 }
 
-// makeRoom cuts lanes once the job topic has been short of room for as long as Limits.Patience.
+// makeRoom cuts lanes once the job topic has been short of room for as long as Limits.Patience: of those, whose heads were held
+// all the while.
 func (m *Machine) makeRoom(records, bytes int) {
 	s := m.main
 	if s.held < records && s.bytes < bytes && !s.pauses.has(Backpressure) {
@@ -138,11 +136,11 @@ func (m *Machine) makeRoom(records, bytes int) {
 		return
 	}
 	if s.short == 0 {
-		s.short = m.now
+		s.short, s.shortAt = m.now, s.next
 	}
 	if m.now-s.short >= int64(m.cfg.Limits.Patience) {
-		s.short = m.now
-		m.cutLanes(records, bytes)
+		m.cutLanes(records, bytes, s.shortAt)
+		s.short, s.shortAt = m.now, s.next
 	}
 }
 

@@ -33,9 +33,8 @@ func (m *Machine) follow(e *Entry) {
 }
 
 func (m *Machine) mayFollow(e *Entry) bool {
-	env := &e.env
-	return e.state == inLane && !e.inherited && !e.early && (m.strict == nil || !m.tooEarly(e)) && !e.Kind.Policy.Guarantee.Marked() && e.unread == "" && env.Fault == "" && env.Expires.IsZero() && (env.At.IsZero() || e.src.tier >= 0 && nanos(env.At) <= m.now) &&
-		env.Version <= e.Kind.Version && !m.tooFar(e) && !m.isLeaving(e) && m.plain(e) && m.links.add(e)
+	return e.state == inLane && !e.inherited && !e.early && (m.strict == nil || !m.tooEarly(e)) && e.unread == "" && (e.simple || m.isSimple(e)) &&
+		!m.tooFar(e) && !m.isLeaving(e) && m.plain(e) && m.links.add(e)
 }
 
 // plain reports whether the receipts leave no doubt that e is to run: nothing is known of a fresh job, and a copy is what

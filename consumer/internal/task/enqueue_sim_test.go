@@ -89,7 +89,7 @@ func (p *proc) swallow(e *Entry) {
 		return
 	}
 	held := func(at int64) bool {
-		return slices.ContainsFunc(p.m.main.win.slots[p.m.main.win.head:], func(x slot) bool { return x.offset == at && x.seq == 0 })
+		return slices.Contains(p.m.main.win.all(), slot{offset: at})
 	}
 	for _, g := range p.w.main().ghost[:p.fetch["main"]] {
 		if g.Identity != e.env.Identity || g.Offset <= e.env.Origin.Offset {

@@ -38,35 +38,40 @@ const (
 
 // Entry is one record on its way through a task. The shard that owns the task owns it, save between being offered and its
 // outcome: then the worker may read the message and set the outcome.
+//
+// Entries are touched by goroutines on several cores long after they were made, and each line of memory touched is one that
+// must be fetched: what a worker asks of each stands first, then what the machine asks, and the message last.
 type Entry struct {
-	env     job.Envelope
-	Kind    *Kind // nil when unknown
-	Outcome job.Outcome
-	Began   int64         // local clock, nanoseconds of Unix time; 0 for an attempt that never started
-	Took    time.Duration // until its outcome
+	m    *Machine
+	Kind *Kind  // nil when unknown
+	next *Entry // in the lane
+	turn uint32 // of the machine, when it was offered
 
 	returned bool // set by the pool beside, or instead of, the outcome
+	state    state
+	behind   bool // offered in a chain, and the one before is not settled
+	simple   bool // see decode
+	Outcome  job.Outcome
+	Began    int64         // local clock, nanoseconds of Unix time; 0 for an attempt that never started
+	Took     time.Duration // until its outcome
+	chain    int           // entries offered with this one, to run behind it
 
-	m         *Machine
 	src       *source
-	next      *Entry // in the lane
 	prev      *Entry // in the lane, nil for its head
 	lane      uint64
 	index     uint64 // in the window of src
 	size      int
-	ready     int64 // when it was appended, or due
-	chain     int   // entries offered with this one, to run behind it
-	state     state
-	behind    bool   // offered in a chain, and the one before is not settled
+	ready     int64  // when it was appended, or due
 	write     *Write // while writing
-	turn      uint32 // of the machine, when it was offered
-	suspicion Suspicion
-	judged    bool   // suspicion is known
-	inherited bool   // see Machine.inherited
-	left      bool   // its lane, when it was first to be written
-	early     bool   // see Machine.enters
-	noted     bool   // its success leaves a receipt although its kind asks for none; see tooFar
 	unread    string // why the batch that the entry stands for was not opened
+	suspicion Suspicion
+	judged    bool // suspicion is known
+	inherited bool // see Machine.inherited
+	left      bool // its lane, when it was first to be written
+	early     bool // see Machine.enters
+	noted     bool // its success leaves a receipt although its kind asks for none; see tooFar
+
+	env job.Envelope
 }
 
 // Message is the job as handed to a handler.

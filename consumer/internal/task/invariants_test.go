@@ -237,7 +237,7 @@ func (w *world) checkProc(p *proc) {
 	for _, src := range m.sources {
 		held += src.held
 		bytes += src.bytes
-		for _, x := range src.win.slots[src.win.head:] {
+		for _, x := range src.win.all() {
 			switch x.seq {
 			case 0:
 				open++

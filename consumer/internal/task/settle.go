@@ -75,15 +75,18 @@ func (m *Machine) outcome(e *Entry) {
 
 // succeed settles a job that is done: at once, or when what it emitted is acked.
 func (m *Machine) succeed(e *Entry) {
-	done := m.receipt(e, dedupe.Done, 0, e.env.Attempt, job.CodeNone)
-	if e.env.Emitted != nil {
-		m.send(&Write{Entry: e, Dest: ToJobs, receipt: done, silent: !e.recorded(), end: EndDone})
+	recorded, emitted := e.recorded(), e.env.Emitted != nil
+	if !recorded && !emitted {
+		m.settle(e, EndDone)
 		return
 	}
-	if e.recorded() {
-		m.record(done)
-		m.reach(e, &done)
+	done := m.receipt(e, dedupe.Done, 0, e.env.Attempt, job.CodeNone)
+	if emitted {
+		m.send(&Write{Entry: e, Dest: ToJobs, receipt: done, silent: !recorded, end: EndDone})
+		return
 	}
+	m.record(done)
+	m.reach(e, &done)
 	m.settle(e, EndDone)
 }
 

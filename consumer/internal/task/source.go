@@ -98,6 +98,7 @@ type source struct {
 	doubtful int64 // below which offset
 	full     int64 // since when as many are held as may be; 0: they are not
 	short    int64 // since when there is no room for more, or lanes were cut for that; 0: there is
+	shortAt  int64 // next then
 	bytes    int
 	leaders  leaders
 	pauses   pauses
@@ -116,47 +117,3 @@ func (s *source) frontier(limit uint64) int64 {
 // ours reports whether the frontier may be committed as the group's offset: not in a topic that is another by now, nor while
 // the log does not say it.
 func (s *source) ours() bool { return !s.below && !s.pauses.has(Recreated) }
-
-// slot is one record read and not yet below the frontier.
-type slot struct {
-	offset int64
-	seq    uint64 // 0 until settled, then the place in the order of settling
-}
-
-// window is the records of one source from the frontier on, in offset order. A settled entry leaves only its slot here,
-// so that one slow job does not keep the payloads of all that finished after it.
-type window struct {
-	slots []slot
-	head  int
-	base  uint64 // index of slots[0]
-}
-
-func (w *window) push(offset int64) (index uint64) {
-	w.slots = append(w.slots, slot{offset: offset})
-	return w.base + uint64(len(w.slots)-1)
-}
-
-func (w *window) settle(index, seq uint64) { w.slots[index-w.base].seq = seq }
-
-func (w *window) advance(limit uint64) {
-	for w.head < len(w.slots) && w.slots[w.head].seq != 0 && w.slots[w.head].seq <= limit {
-		w.head++
-	}
-	if w.head == len(w.slots) {
-		w.base += uint64(w.head)
-		w.slots, w.head = w.slots[:0], 0
-	} else if w.head > 1024 && w.head > len(w.slots)/2 {
-		n := copy(w.slots, w.slots[w.head:])
-		w.base += uint64(w.head)
-		w.slots, w.head = w.slots[:n], 0
-	}
-}
-
-func (w *window) first() (int64, bool) {
-	if w.head < len(w.slots) {
-		return w.slots[w.head].offset, true
-	}
-	return 0, false
-}
-
-func (w *window) len() int { return len(w.slots) - w.head }

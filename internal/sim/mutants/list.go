@@ -12,6 +12,7 @@ const (
 	strictGo  = "consumer/internal/task/strict.go"
 	againGo   = "consumer/internal/task/enqueue.go"
 	sourceGo  = "consumer/internal/task/source.go"
+	windowGo  = "consumer/internal/task/window.go"
 	receiptGo = "dedupe/receipt.go"
 	storeGo   = "dedupe/store.go"
 )
@@ -35,7 +36,7 @@ var all = []Mutant{
 	// acks before receipts
 	{Name: "receipt before the copy's ack", By: Task, File: settleGo, Old: "m.send(&Write{Entry: e, Dest: ToTier,", New: "m.record(r)\n\tm.send(&Write{Entry: e, Dest: ToTier,"},
 	{Name: "receipt before the letter's ack", By: Task, File: settleGo, Old: "\tm.send(w)\n}\n\n// end settles", New: "\tif !w.silent {\n\t\tm.record(w.receipt)\n\t}\n\tm.send(w)\n}\n\n// end settles"},
-	{Name: "receipt before what was emitted", By: Task, File: settleGo, Old: "\tif e.env.Emitted != nil {\n\t\tm.send(", New: "\tif e.env.Emitted != nil {\n\t\tm.record(done)\n\t\tm.send("},
+	{Name: "receipt before what was emitted", By: Task, File: settleGo, Old: "\tif emitted {\n\t\tm.send(", New: "\tif emitted {\n\t\tm.record(done)\n\t\tm.send("},
 	{Name: "a refused write is taken for acked", By: Task, File: settleGo, Old: "case res == Acked:\n\t\tm.forget(w)", New: "case res == Acked || res == Refused:\n\t\tm.forget(w)"},
 
 	// the tick
@@ -59,7 +60,7 @@ var all = []Mutant{
 	{Name: "unrecorded jobs run ahead", By: Task, File: "consumer/internal/task/ahead.go", Old: "return !e.recorded() && ", New: "return false && "},
 
 	// what is set aside
-	{Name: "the frontier passes what is set aside", By: Task, File: sourceGo, Old: "w.slots[w.head].seq <= limit {", New: "(w.slots[w.head].seq <= limit || w.slots[w.head].seq == asideSlot) {"},
+	{Name: "the frontier passes what is set aside", By: Task, File: windowGo, Old: "s.seq != 0 && s.seq <= limit }", New: "s.seq != 0 && s.seq <= limit || s.seq == asideSlot }"},
 	{Name: "a record set aside is forgotten", By: Task, File: asideGo, Old: "b.open, b.from = false, r.Offset\n", New: "b.open, b.from = false, r.Offset+1\n"},
 	{Name: "later records overtake what is set aside", By: Task, File: admitGo, Old: "if m.isAside(e) {", New: "if false && m.isAside(e) {"},
 
