@@ -78,6 +78,41 @@ func TestEveryEnd(t *testing.T) {
 	})
 }
 
+// What is due between two ticks starts when it is due, of each of many tasks.
+func TestDueBetweenTicks(t *testing.T) {
+	const tick = 20 * time.Second
+	within(t, func(r *rig) {
+		r.handle = func(_ context.Context, j *job.Job[note]) error {
+			if d, err := time.ParseDuration(j.Args.Text); err == nil && j.Hop == 0 {
+				return job.Snooze(d)
+			}
+			return nil
+		}
+		c := r.start("a", func(c *consumer.Config) { c.Tick = tick })
+		time.Sleep(tick)
+		waits := []time.Duration{5 * time.Second, 8 * time.Second, 6 * time.Second, 37 * time.Second}
+		for p, d := range waits {
+			r.put(int32(p), fmt.Sprint("p", p, "-"), d.String())
+			r.put(int32(p), fmt.Sprint("p", p, "-later"), (d + 3*time.Second).String())
+		}
+		time.Sleep(2 * time.Minute)
+		for p, d := range waits {
+			for i, id := range []string{fmt.Sprint("p", p, "-"), fmt.Sprint("p", p, "-later")} {
+				var runs []attempt
+				for _, a := range r.attempts(id) {
+					if a.id == id {
+						runs = append(runs, a)
+					}
+				}
+				if want := d + time.Duration(i)*3*time.Second; len(runs) != 2 || runs[1].start.Sub(runs[0].end) < want || runs[1].start.Sub(runs[0].end) > want+time.Second {
+					t.Errorf("%s, to wait for %v: %+v", id, want, runs)
+				}
+			}
+		}
+		c.clean()
+	})
+}
+
 // What runs when SIGTERM comes finishes; what waits is the next owner's; the group is left at once and not when the
 // session has ended.
 func TestDrain(t *testing.T) {

@@ -28,6 +28,7 @@ type shard struct {
 	nextDue time.Time     // by the local clock: before it nothing is released between ticks
 	acks    time.Duration // how long the ack of a segment took lately
 	expired int64
+	soonest int64 // no machine has something to release earlier; 0: none has
 }
 
 type input struct {
@@ -179,26 +180,37 @@ func (s *shard) setLease(h *handle, leased bool, now int64) {
 // task, a way to the pool and the waking of a worker for each few of them, not for each.
 const dueStep = 2 * time.Millisecond
 
-// due serves the machines that have something to release before the next tick, and reports whether there were any.
+// due serves the machines that have something to release before the next tick, and reports whether there were any. It asks all of
+// them only when that time has come for one: a shard wakes often, and may have hundreds.
 func (s *shard) due(now int64) (released bool) {
+	if s.soonest == 0 || s.soonest > now {
+		return false
+	}
+	s.soonest = 0
 	for h := range s.handles {
 		if at := h.m.NextDue(); at != 0 && at <= now {
 			h.m.Tick(false, now)
 			s.touched = append(s.touched, h)
 			released = true
+		} else {
+			s.expect(at)
 		}
 	}
 	s.carryAll()
 	return released
 }
 
+// expect notes when a machine has something to release; 0: it has not.
+func (s *shard) expect(at int64) {
+	if at != 0 && (s.soonest == 0 || at < s.soonest) {
+		s.soonest = at
+	}
+}
+
 // nextWake is how long to wait: until the tick, or until something is due before, though not shorter than step.
 func (s *shard) nextWake(tick, step time.Duration) time.Duration {
-	now := s.c.clock.now()
-	for h := range s.handles {
-		if at := h.m.NextDue(); at != 0 {
-			tick = min(tick, max(step, time.Duration(at-now)))
-		}
+	if s.soonest != 0 {
+		tick = min(tick, max(step, time.Duration(s.soonest-s.c.clock.now())))
 	}
 	return max(0, tick)
 }
@@ -247,6 +259,7 @@ func (s *shard) carry(h *handle) {
 		c.late(h, f.Late)
 	}
 	s.report(h, f)
+	s.expect(h.m.NextDue())
 	h.load.look(h.m, &c.ease)
 	drained := f.Drained
 	f.Reset()
