@@ -18,6 +18,7 @@ import (
 var (
 	simSeed = flag.Uint64("task.seed", 0, "run the simulation of this seed only, and print its trace")
 	simRuns = flag.Int("task.runs", 4000, "simulated histories")
+	simFrom = flag.Uint64("task.first", 1, "the seed of the first of them")
 )
 
 // sim drives a world by choices. A source of choices is all that a history depends on, so that it replays.
@@ -167,7 +168,7 @@ func TestSimulation(t *testing.T) {
 		runs /= 10
 	}
 	count := map[string]int{}
-	for seed := uint64(1); seed <= uint64(runs); seed++ {
+	for seed := *simFrom; seed < *simFrom+uint64(runs); seed++ {
 		s := simulate(random(seed), 150, func(string, ...any) {})
 		if s.violation != "" {
 			t.Errorf("seed %d: %s\nreplay with: go test ./consumer/internal/task -run TestSimulation -task.seed %d", seed, s.violation, seed)
