@@ -282,15 +282,11 @@ func (c *Consumer) share() {
 	}
 }
 
-// patienceWaits is for how many fetch waits a task is short of room before a hot key's surplus is left in the log: what gets on is
-// through with what it holds in less, even where a slow machine has other work, and would be read twice for nothing.
-const patienceWaits = 4
-
 // limits is one task's share of the budget.
 func (c *Consumer) limits() task.Limits {
 	l := task.DefaultLimits
 	l.Records = c.records
-	l.Grace, l.Patience = easeMost, patienceWaits*c.cfg.FetchWait
+	l.Grace, l.Patience = easeMost, c.cfg.FetchWait
 	l.Bytes = max(512<<10, c.cfg.Memory/max(1, len(c.handles)))
 	return l
 }
