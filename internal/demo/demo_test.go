@@ -52,6 +52,17 @@ func TestOptionsSayAllFaultsAtOnce(t *testing.T) {
 	}
 }
 
+// The ledgers of an earlier demo would be held against the topics of this one.
+func TestFolderOfAnEarlierDemo(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, driverLedger), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(t.Context(), Options{Worker: command(t, "fail"), Dir: dir, Observe: func(Event) {}}); err == nil || !strings.Contains(err.Error(), "name another") {
+		t.Errorf("a folder that was used is taken: %v", err)
+	}
+}
+
 // TestWorkload: whatever its length, the story needs some of each.
 func TestWorkload(t *testing.T) {
 	for _, n := range []int{minJobs, 180, defaultJobs} {

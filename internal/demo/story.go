@@ -58,8 +58,8 @@ func Run(ctx context.Context, o Options) (res *checker.Result, err error) {
 			}
 			err = fmt.Errorf("%w\nthe ledgers and logs of the workers are in %s", err, s.dir)
 		}()
-	} else if err := os.MkdirAll(s.dir, 0o755); err != nil {
-		return nil, err
+	} else if err := unused(s.dir); err != nil {
+		return nil, fmt.Errorf("demo: %w", err)
 	}
 	if o.Sabotage == Double {
 		s.twice = faultless(s.jobs)
@@ -68,13 +68,24 @@ func Run(ctx context.Context, o Options) (res *checker.Result, err error) {
 	return res, err
 }
 
+// driverLedger is the file that every demo leaves in its folder.
+const driverLedger = "driver.ledger"
+
+// unused makes the folder, unless a demo was there before: its ledgers would be held against the topics of this one.
+func unused(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, driverLedger)); err == nil {
+		return fmt.Errorf("folder %s has the ledgers of an earlier demo: name another, or delete it", dir)
+	}
+	return os.MkdirAll(dir, 0o755)
+}
+
 // play sets the stage, tells the chapters, and clears up whatever happened.
 func (s *story) play(ctx context.Context) (res *checker.Result, err error) {
 	if s.stage, err = openStage(s.o.Connection); err != nil {
 		return nil, err
 	}
 	defer s.stage.close()
-	path := filepath.Join(s.dir, "driver.ledger")
+	path := filepath.Join(s.dir, driverLedger)
 	if s.driver, err = ledger.Open(path, "driver"); err != nil {
 		return nil, err
 	}
