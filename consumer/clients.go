@@ -40,14 +40,14 @@ func (c *Consumer) connect(ctx context.Context) error {
 	base = append(slices.Clip(base), kgo.WithLogger(kzap.New(c.log.Named("kafka").WithOptions(zap.IncreaseLevel(zapcore.WarnLevel)))))
 	c.life = newLives()
 	base = slices.Clip(append(base, kgo.WithContext(c.life.all)))
-	writing := append(append(append(base, c.writerOpts()...), c.cfg.Opts...), kgo.WithContext(c.life.all))
+	writing := append(append(base, c.writerOpts()...), c.cfg.Opts...)
 	if c.writer, err = kgo.NewClient(writing...); err != nil {
 		c.life.end()
 		return err
 	}
 	c.alone = alone.New(writing)
 	c.adm = kadm.NewClient(c.writer)
-	c.reader = dedupe.NewLogReader(append(append(append([]kgo.Opt{}, base...), c.cfg.Opts...), kgo.WithContext(c.life.all)))
+	c.reader = dedupe.NewLogReader(append(append([]kgo.Opt{}, base...), c.cfg.Opts...))
 	c.reader.Turn = c.turns
 	c.base = base
 	hasty := context.AfterFunc(ctx, c.life.end) // an answer that never comes is not waited for

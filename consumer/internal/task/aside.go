@@ -3,8 +3,9 @@ package task
 import "math"
 
 // A hot key must cost the others nothing. When the job topic's part of the budget has been full for a while (Limits.Patience), a
-// lane that holds more than its share of it, an eighth, and has held some of that all the while, is cut to that share: what is cut, and what comes for that lane later, is set
-// aside. Nothing of it stays in memory but its place in the window, so the partition flows on; it lies in the log, which is read
+// lane that holds more than its share of it, an eighth, and has held some of that all the while, is cut to that share: what is
+// cut, and what comes for that lane later, is set aside. Nothing of it stays in memory but its place in the window, so the
+// partition flows on; it lies in the log, which is read
 // again from there on when the lane has room. Nothing is written for it, and the order of the lane is kept.
 //
 // A record set aside is not settled, so the frontier stays below it; a new owner reads on from there and finds of all
